@@ -1,0 +1,7 @@
+//! wecom-ledger: one binary between a company's programs and WeCom, which keeps the ledger of it.
+//!
+//! Read `ARCHITECTURE.md` first; the modules are listed there in reading order.
+
+pub mod quota;
+pub mod sandbox;
+pub mod wecom;

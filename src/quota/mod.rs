@@ -1,0 +1,1 @@
+//! Limits, windows, profiles and cost: pure, without I/O and without a clock.
