@@ -2,6 +2,10 @@
 //!
 //! Read `ARCHITECTURE.md` first; the modules are listed there in reading order.
 
+pub mod clock;
+pub mod ledger;
 pub mod quota;
 pub mod sandbox;
+pub mod store;
+pub mod vault;
 pub mod wecom;

@@ -1,0 +1,340 @@
+//! `apply`: what an entry does to the state. Pure and deterministic; never changes for a released kind.
+
+use std::sync::Arc;
+
+use crate::quota::{Cap, Cost};
+
+use super::command::RefusalKey;
+use super::directory::{ApiKey, App, Corp, Credential, CredentialRow, Directory, Fetch, FetchFailure};
+use super::entry::{
+    AppPut, Body, CallPosted, CallRefused, CorpPut, CredentialPosted, Entry, Fetched, LimitsPut, Refs, Seq,
+};
+use super::state::{ClockBase, EXPIRY_MARGIN_MS, Limits, OTHER_API, Pending, PendingWhat, Process, State};
+
+/// How many fetches that an invalidation forced are remembered.
+pub const FORCED_FETCHES_MAX: usize = 3;
+
+/// WeCom gave the same string again: no early refresh for this long.
+pub const SAME_TOKEN_PAUSE_MS: i64 = 60_000;
+
+/// The longest pause after failed fetches.
+const BACKOFF_MAX_MS: i64 = 60_000;
+
+/// Why a call or fetch expired whose process is gone; says nothing about WeCom.
+pub const PROCESS_DIED: &str = "process_died";
+
+/// The codes by which gettoken says that the secret is wrong.
+pub fn is_bad_secret(errcode: i64) -> bool {
+    matches!(errcode, 40001 | 40013 | 40091)
+}
+
+/// Brings the state to the moment after `entry`.
+pub fn apply(state: &mut State, entry: &Entry) {
+    debug_assert_eq!(entry.seq, state.head + 1, "entries are applied in order, without a gap");
+    state.head = entry.seq;
+    state.tick = entry.tick;
+    state.at = entry.at;
+    match &entry.body {
+        Body::CallPending(x) => {
+            let deadline = entry.tick + i64::from(x.timeout_ms);
+            if let Some(credential) = x.credential {
+                mark_used(state, entry.refs, credential);
+            }
+            take(state, entry, PendingWhat::Call, x.cost, deadline);
+        }
+        Body::CallPosted(x) => settle(state, entry, x.pending, Some(x.cost), 0),
+        Body::CallExpired(x) => settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS),
+        Body::CallVoided(x) => void(state, x.pending),
+        Body::CallLate(CallPosted { pending, .. }) => {
+            state.expired.remove(pending);
+        }
+        Body::CallRefused(x) => refused(state, entry, x),
+        Body::CredentialPending(x) => {
+            let deadline = entry.tick + i64::from(x.timeout_ms);
+            take(state, entry, PendingWhat::Fetch, 1, deadline);
+            begin_fetch(state, entry);
+        }
+        Body::CredentialPosted(x) => {
+            end_fetch(state, entry, x);
+            settle(state, entry, x.pending, None, 0);
+        }
+        Body::CredentialExpired(x) => {
+            fail_fetch(state, entry, x.pending, None, &x.reason);
+            settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS);
+        }
+        Body::CredentialInvalidated(x) => {
+            with_row(state, entry.refs, x.credential, |row| row.invalidated = true);
+        }
+        Body::CredentialIssued(x) => {
+            let holder = entry.refs.api_key.unwrap_or(0);
+            with_row(state, entry.refs, x.credential, |row| {
+                row.used = true;
+                row.issued_to.insert(holder);
+            });
+        }
+        other => apply_rare(state, entry, other),
+    }
+}
+
+fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
+    match body {
+        Body::LedgerCreated(x) => state.ledger_id.clone_from(&x.ledger_id),
+        Body::ClockBooted(x) => {
+            state.clock = ClockBase {
+                boot_id: x.boot_id.clone(),
+                offset_ms: x.offset_ms,
+                wall_minus_tick_ms: Some(entry.at - entry.tick),
+            };
+        }
+        Body::ClockStepped(x) => {
+            let before = state.clock.wall_minus_tick_ms.unwrap_or(entry.at - entry.tick);
+            state.clock.wall_minus_tick_ms = Some(before + x.step_ms);
+        }
+        Body::ProcessStarted(x) => {
+            let egress_ip = *state.egress_ips.entry(x.egress_ip.clone()).or_insert(entry.seq);
+            state.processes.insert(entry.seq, Process { instance: x.instance.clone(), egress_ip });
+        }
+        Body::ProcessEnded(x) => {
+            state.processes.remove(&x.ended);
+        }
+        Body::ApiNamed(x) => {
+            let directory = Arc::make_mut(&mut state.directory);
+            directory.apis.insert(entry.seq, x.name.clone());
+            directory.api_by_name.insert(x.name.clone(), entry.seq);
+            if crate::wecom::catalogue::lookup(&x.name).is_none() && x.name != OTHER_API {
+                state.unknown_apis += 1;
+            }
+        }
+        Body::LimitsPut(x) => put_limits(state, x),
+        _ => apply_directory(Arc::make_mut(&mut state.directory), entry, body),
+    }
+}
+
+fn apply_directory(directory: &mut Directory, entry: &Entry, body: &Body) {
+    let key_of = |directory: &mut Directory, change: fn(&mut ApiKey)| {
+        if let Some(key) = entry.refs.api_key.and_then(|key| directory.api_keys.get_mut(&key)) {
+            change(key);
+        }
+    };
+    match body {
+        Body::CorpPut(x) => put_corp(directory, entry, x),
+        Body::CorpRemoved => {
+            if let Some(corp) = entry.refs.corp.and_then(|corp| directory.corps.get_mut(&corp)) {
+                corp.removed = true;
+            }
+        }
+        Body::AppPut(x) => put_app(directory, entry, x),
+        Body::AppReset => with_app(directory, entry.refs.app, |app| unblock(&mut app.credential)),
+        Body::AppRemoved => with_app(directory, entry.refs.app, |app| {
+            app.removed = true;
+            app.credential.newest = None;
+            app.credential.previous = None;
+        }),
+        Body::ApiKeyCreated(x) => {
+            directory.api_key_by_fingerprint.insert(x.fingerprint, entry.seq);
+            let key = ApiKey {
+                name: x.name.clone(),
+                scopes: x.scopes.clone(),
+                apps: x.apps.clone(),
+                apis: x.apis.clone(),
+                fingerprint: x.fingerprint,
+                created_at: entry.at,
+                paused: false,
+                revoked: false,
+            };
+            directory.api_keys.insert(entry.seq, key);
+        }
+        Body::ApiKeyRevoked => key_of(directory, |key| key.revoked = true),
+        Body::ApiKeyPaused => key_of(directory, |key| key.paused = true),
+        Body::ApiKeyResumed => key_of(directory, |key| key.paused = false),
+        _ => {}
+    }
+}
+
+fn put_corp(directory: &mut Directory, entry: &Entry, x: &CorpPut) {
+    let corp = entry.refs.corp.unwrap_or(entry.seq);
+    directory.corp_by_id.insert(x.id.clone(), corp);
+    let value = Corp { corp_id: x.id.clone(), account_cap: x.account_cap, removed: false };
+    directory.corps.insert(corp, value);
+}
+
+fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
+    let (Some(corp), Some(seq)) = (entry.refs.corp, entry.refs.app) else { return };
+    directory.app_by_id.insert((corp, x.id.clone()), seq);
+    let app = directory.apps.entry(seq).or_insert_with(|| App {
+        corp,
+        agent_id: x.id.clone(),
+        secret: entry.seq,
+        secret_fingerprint: x.secret_fingerprint,
+        removed: false,
+        credential: Credential::default(),
+    });
+    app.secret = entry.seq;
+    app.secret_fingerprint = x.secret_fingerprint;
+    app.removed = false;
+    unblock(&mut app.credential);
+}
+
+fn unblock(credential: &mut Credential) {
+    credential.blocked = None;
+    credential.failures = 0;
+    credential.not_before = 0;
+    credential.last_failure = None;
+}
+
+fn put_limits(state: &mut State, x: &LimitsPut) {
+    // A name that is not shipped can't be decided; what the meters refuse here was never in force.
+    for own in &state.limits.overrides {
+        let _ = state.meters.set_cap(&own.limit, Some(own.corp), None);
+    }
+    if (&state.limits.profile, state.limits.operator) != (&x.profile, x.operator)
+        && let Some(profile) = crate::quota::shipped(&x.profile, x.operator)
+    {
+        let _ = state.meters.switch(&profile);
+    }
+    for own in &x.overrides {
+        let _ = state.meters.set_cap(&own.limit, Some(own.corp), Some(Cap::Fixed(own.cap)));
+    }
+    state.limits =
+        Limits { profile: x.profile.clone(), operator: x.operator, overrides: x.overrides.clone() };
+}
+
+fn with_app(directory: &mut Directory, app: Option<Seq>, change: impl FnOnce(&mut App)) {
+    if let Some(app) = app.and_then(|app| directory.apps.get_mut(&app)) {
+        change(app);
+    }
+}
+
+/// Changes the newest row of an app if it is `credential`: an older one can no longer be changed by anything.
+fn with_row(state: &mut State, refs: Refs, credential: Seq, change: impl FnOnce(&mut CredentialRow)) {
+    with_app(Arc::make_mut(&mut state.directory), refs.app, |app| {
+        if let Some(row) = app.credential.newest.as_mut().filter(|row| row.seq == credential) {
+            change(row);
+        }
+    });
+}
+
+/// The common case changes nothing, so it must not copy a directory that readers hold.
+fn mark_used(state: &mut State, refs: Refs, credential: Seq) {
+    let newest = refs.app.and_then(|app| state.directory.apps.get(&app)?.credential.newest.as_ref());
+    if newest.is_some_and(|row| row.seq == credential && !row.used) {
+        with_row(state, refs, credential, |row| row.used = true);
+    }
+}
+
+fn take(state: &mut State, entry: &Entry, what: PendingWhat, cost: u64, deadline: i64) {
+    let pending = Pending {
+        what,
+        corp: entry.refs.corp.unwrap_or(0),
+        app: entry.refs.app.unwrap_or(0),
+        api: entry.refs.api.unwrap_or(0),
+        api_key: entry.refs.api_key,
+        process: entry.process,
+        egress_ip: state.egress_ip_of(entry.process),
+        cost,
+        tick: entry.tick,
+        deadline,
+    };
+    let name = api_name(&state.directory, pending.api);
+    state.meters.take(&pending.facets(name), &calls(cost), entry.tick);
+    state.deadlines.insert((deadline, entry.seq));
+    state.pendings.insert(entry.seq, pending);
+}
+
+fn calls(calls: u64) -> Cost {
+    Cost { calls, ..Cost::default() }
+}
+
+fn remove_pending(state: &mut State, seq: Seq) -> Option<Pending> {
+    let pending = state.pendings.remove(&seq)?;
+    state.deadlines.remove(&(pending.deadline, seq));
+    Some(pending)
+}
+
+fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<u64>, margin: i64) {
+    let Some(pending) = remove_pending(state, seq) else { return };
+    let name = api_name(&state.directory, pending.api);
+    let reserved = calls(pending.cost);
+    let spent = calls(posted.unwrap_or(pending.cost));
+    state.meters.settle(&pending.facets(name), &reserved, &spent, entry.tick + margin);
+    state.meters.prune(entry.tick);
+    if margin > 0 && pending.what == PendingWhat::Call {
+        state.remember_expired(seq, pending);
+    }
+}
+
+fn void(state: &mut State, seq: Seq) {
+    let Some(pending) = remove_pending(state, seq) else { return };
+    let name = api_name(&state.directory, pending.api);
+    state.meters.give_back(&pending.facets(name), &calls(pending.cost));
+}
+
+fn api_name(directory: &Directory, api: Seq) -> &str {
+    directory.apis.get(&api).map_or("", String::as_str)
+}
+
+fn refused(state: &mut State, entry: &Entry, x: &CallRefused) {
+    let second = entry.tick / 1000;
+    state.refused.retain(|_, &mut seen| seen >= second);
+    let key = RefusalKey {
+        corp: entry.refs.corp.unwrap_or(0),
+        app: entry.refs.app.unwrap_or(0),
+        api: entry.refs.api,
+        api_key: entry.refs.api_key,
+        limit: x.limit.clone(),
+    };
+    state.refused.insert(key, second);
+}
+
+fn begin_fetch(state: &mut State, entry: &Entry) {
+    with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
+        let credential = &mut app.credential;
+        credential.fetch = Some(Fetch { pending: entry.seq, process: entry.process });
+        let forced = |row: &CredentialRow| row.invalidated && entry.tick < row.expires_tick;
+        if credential.newest.as_ref().is_some_and(forced) {
+            credential.forced.push(entry.tick);
+            if credential.forced.len() > FORCED_FETCHES_MAX {
+                credential.forced.remove(0);
+            }
+        }
+    });
+}
+
+fn end_fetch(state: &mut State, entry: &Entry, x: &CredentialPosted) {
+    let Fetched::Token { fingerprint, expires_tick, refresh_tick, .. } = x.fetched else {
+        let Fetched::Error { errmsg } = &x.fetched else { return };
+        return fail_fetch(state, entry, x.pending, x.errcode, errmsg);
+    };
+    with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
+        let credential = &mut app.credential;
+        credential.fetch = None;
+        unblock(credential);
+        credential.previous = credential.newest.as_ref().map(|row| row.seq);
+        credential.newest = Some(CredentialRow {
+            seq: entry.seq,
+            fingerprint,
+            fetched_tick: entry.tick,
+            expires_tick,
+            refresh_tick,
+            invalidated: false,
+            used: false,
+            issued_to: std::collections::BTreeSet::new(),
+        });
+    });
+}
+
+fn fail_fetch(state: &mut State, entry: &Entry, pending: Seq, errcode: Option<i64>, reason: &str) {
+    with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
+        app.credential.fetch = None;
+        // A secret that changed meanwhile deserves a fresh start, and a dead fetcher says nothing about WeCom.
+        if app.secret > pending || reason == PROCESS_DIED {
+            return;
+        }
+        let credential = &mut app.credential;
+        credential.failures = credential.failures.saturating_add(1);
+        let backoff = (500_i64 << credential.failures.min(7)).min(BACKOFF_MAX_MS);
+        credential.not_before = entry.tick + if errcode == Some(45009) { BACKOFF_MAX_MS } else { backoff };
+        credential.blocked = errcode.filter(|&code| is_bad_secret(code));
+        credential.last_failure = Some(FetchFailure { tick: entry.tick, errcode, reason: reason.to_owned() });
+    });
+}

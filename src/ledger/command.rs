@@ -1,0 +1,169 @@
+//! What can be asked of the ledger, and what it answers.
+
+use crate::quota::{Cost, Operator, Reading};
+
+use super::entry::{AnswerNotes, Fingerprint, Plain, Scope, Seq};
+
+/// The time of a decision: see `clock`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub tick: i64,
+    pub at: i64,
+}
+
+/// On whose authority a call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caller {
+    /// An API key.
+    Key(Seq),
+    /// Whoever showed the app's own secret; ends when the secret changes (`app.put` entry).
+    Secret(Seq),
+}
+
+impl Caller {
+    pub fn api_key(self) -> Option<Seq> {
+        match self {
+            Caller::Key(seq) => Some(seq),
+            Caller::Secret(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum Command {
+    CreateLedger { ledger_id: String, version: String },
+    StartProcess { instance: String, pid: u32, egress_ip: String, version: String },
+    EndProcess { process: Seq, how: EndedHow },
+    Recovered { reason: String },
+    PutCorp { corp_id: String, account_cap: u64 },
+    RemoveCorp { corp_id: String },
+    PutApp { corp_id: String, agent_id: String, secret: Plain, fingerprint: Fingerprint },
+    ResetApp { corp_id: String, agent_id: String },
+    RemoveApp { corp_id: String, agent_id: String },
+    CreateApiKey { name: String, scopes: Vec<Scope>, apps: Vec<String>, apis: Vec<String>, fingerprint: Fingerprint },
+    SetApiKey { api_key: Seq, change: ApiKeyChange },
+    PutLimits { profile: String, operator: Operator },
+    PutCap { corp_id: String, limit: String, cap: Option<u64> },
+    Admit(Admit),
+    Settle { pending: Seq, outcome: Outcome, caller: Option<Caller> },
+    BeginFetch { app: Seq, why: FetchReason, timeout_ms: u32 },
+    EndFetch { pending: Seq, outcome: FetchOutcome },
+    Invalidate { credential: Seq, app: Seq, errcode: i64, call: Option<Seq> },
+    Issue { app: Seq, caller: Caller },
+    /// Writes down refusals that were answered without an entry of their own.
+    FlushRefusals { refusal: RefusalKey, count: u64, errcode: i64, used: u64, cap: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedHow {
+    Drained,
+    Died,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiKeyChange {
+    Revoke,
+    Pause,
+    Resume,
+}
+
+/// Asks for permission to make one call.
+#[derive(Debug, Clone)]
+pub struct Admit {
+    pub caller: Caller,
+    pub app: Seq,
+    pub api: String,
+    pub method: String,
+    pub cost: Cost,
+    /// The call carries the app's access token, so one must be valid.
+    pub needs_credential: bool,
+    /// Not this row: WeCom has just rejected it.
+    pub not_credential: Option<Seq>,
+    pub retry_of: Option<Seq>,
+    pub timeout_ms: u32,
+    pub request_bytes: u64,
+    pub request_sha256: Option<[u8; 32]>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Posted { errcode: Option<i64>, http_status: u16, latency_us: u64, response_bytes: u64, answer: AnswerNotes },
+    Voided { reason: String },
+    Expired { reason: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchReason {
+    /// Somebody waits for a token and none is valid.
+    Demand,
+    /// The newest token is still valid and old enough to be replaced.
+    Refresh,
+}
+
+#[derive(Debug, Clone)]
+pub enum FetchOutcome {
+    Token { token: Plain, fingerprint: Fingerprint, expires_in_ms: i64, refresh_after_ms: i64, http_status: u16, latency_us: u64 },
+    Refused { errcode: i64, errmsg: String, http_status: u16, latency_us: u64 },
+    /// No byte was written.
+    NotSent { reason: String },
+    Unknown { reason: String },
+}
+
+/// Refusals of one second that share this are counted in one entry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct RefusalKey {
+    pub corp: Seq,
+    pub app: Seq,
+    pub api: Option<Seq>,
+    pub api_key: Option<Seq>,
+    pub limit: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// The entry that the command introduced, or the one that says the same already.
+    Done { seq: Seq, changed: bool },
+    Admitted { pending: Seq, credential: Option<Seq>, reading: Option<Reading> },
+    /// Permission is not given; nothing was taken.
+    Refused(Refusal),
+    Settled { seq: Seq },
+    Fetch { pending: Seq, secret: Seq },
+    /// A valid row is there, nothing to fetch.
+    Have { credential: Seq },
+    /// Somebody else is fetching.
+    Wait,
+    Issued { credential: Seq, expires_tick: i64 },
+    /// The command does not fit what the ledger holds; says what to do.
+    Rejected(Rejected),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    Limit { reading: Reading, retry_at: Option<i64>, key: RefusalKey, recorded: bool },
+    Unauthorized(Unauthorized),
+    /// No valid credential: ask for one to be fetched.
+    NoCredential,
+    /// Too many calls without an outcome.
+    Busy,
+    /// The credential can't be fetched now.
+    CredentialUnavailable { errcode: Option<i64>, reason: String, retry_at: Option<i64> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unauthorized {
+    /// The API key was revoked or paused, the secret has changed, or the app is gone.
+    Ended,
+    /// The key may not use this app, this API, or the gateway at all.
+    NotAllowed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Conflict(String),
+}

@@ -1,0 +1,163 @@
+//! How the rest of the program talks to the committer.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::ledger::command::{Command, Now, Reply};
+use crate::ledger::directory::Directory;
+use crate::ledger::entry::Seq;
+use crate::ledger::state::State;
+
+use super::Job;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    #[error("the ledger can't be written, so nothing is sent: {0}")]
+    Unavailable(String),
+    #[error("the ledger's queue is full; try again in a moment")]
+    Busy,
+    #[error("the ledger is shutting down")]
+    Stopped,
+}
+
+/// What the committer publishes for readers: always what is durable.
+pub(super) struct Shared {
+    clock: Arc<dyn Clock>,
+    directory: RwLock<Arc<Directory>>,
+    ledger_id: RwLock<Arc<str>>,
+    head: AtomicU64,
+    tick_offset: AtomicI64,
+    tick_floor: AtomicI64,
+    failure: RwLock<Option<String>>,
+    /// Pendings whose outcome could not be written: to be expired as soon as writing works.
+    pub(super) abandoned: Mutex<Vec<Seq>>,
+}
+
+impl Shared {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            directory: RwLock::default(),
+            ledger_id: RwLock::new("".into()),
+            head: AtomicU64::new(0),
+            tick_offset: AtomicI64::new(0),
+            tick_floor: AtomicI64::new(0),
+            failure: RwLock::default(),
+            abandoned: Mutex::default(),
+        }
+    }
+
+    pub(super) fn publish(&self, state: &State) {
+        self.head.store(state.head, Ordering::Release);
+        self.tick_offset.store(state.clock.offset_ms, Ordering::Release);
+        self.tick_floor.store(state.tick, Ordering::Release);
+        let same = Arc::ptr_eq(&read(&self.directory), &state.directory);
+        if !same {
+            *self.directory.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state.directory);
+        }
+        if read(&self.ledger_id).is_empty() && !state.ledger_id.is_empty() {
+            *self.ledger_id.write().unwrap_or_else(PoisonError::into_inner) = state.ledger_id.as_str().into();
+        }
+    }
+
+    pub(super) fn set_failure(&self, failure: Option<String>) {
+        if *read(&self.failure) != failure {
+            *self.failure.write().unwrap_or_else(PoisonError::into_inner) = failure;
+        }
+    }
+
+    pub(super) fn take_abandoned(&self) -> Vec<Seq> {
+        std::mem::take(&mut *self.abandoned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn abandon(&self, pending: Seq) {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
+    }
+}
+
+/// A reader never leaves the value half-changed, so a poisoned lock is still good.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A cheap clone; the committer ends when the last one is dropped.
+#[derive(Clone)]
+pub struct LedgerHandle {
+    outbox: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl LedgerHandle {
+    pub(super) fn new(outbox: mpsc::Sender<Job>, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Self {
+        Self { outbox, shared, stopped }
+    }
+
+    /// The answer comes when everything that it says is durable.
+    pub async fn decide(&self, command: Command) -> Result<Reply, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Decide { command, answer })?;
+        answered.await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    /// Looks at the whole state, after everything that was asked before.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&State, Now) -> T + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Read(Box::new(move |seen| {
+            let _ = answer.send(seen.map(|(state, now)| look(state, now)));
+        }));
+        self.send(job)?;
+        answered.await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    fn send(&self, job: Job) -> Result<(), LedgerError> {
+        self.outbox.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
+            mpsc::error::TrySendError::Closed(_) => LedgerError::Stopped,
+        })
+    }
+
+    /// Nobody will say any more how this pending call or fetch ended: it expires when writing works again.
+    pub fn abandon(&self, pending: Seq) {
+        self.shared.abandon(pending);
+    }
+
+    /// Corps, apps, keys and credentials, as of the last durable entry that this process has seen.
+    pub fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&read(&self.shared.directory))
+    }
+
+    pub fn ledger_id(&self) -> Arc<str> {
+        Arc::clone(&read(&self.shared.ledger_id))
+    }
+
+    /// The newest entry that this process has seen.
+    pub fn head(&self) -> Seq {
+        self.shared.head.load(Ordering::Acquire)
+    }
+
+    /// The present, in ledger time.
+    pub fn tick(&self) -> i64 {
+        let offset = self.shared.tick_offset.load(Ordering::Acquire);
+        let floor = self.shared.tick_floor.load(Ordering::Acquire);
+        (self.shared.clock.read().boottime_ms + offset).max(floor)
+    }
+
+    /// Why nothing can be written at the moment, if so.
+    pub fn failure(&self) -> Option<String> {
+        read(&self.shared.failure).clone()
+    }
+
+    /// Lets go of the committer and waits until it has written its last entries. Other clones must be gone.
+    pub async fn stop(self) {
+        let Self { outbox, mut stopped, .. } = self;
+        drop(outbox);
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}

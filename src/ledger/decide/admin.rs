@@ -1,0 +1,215 @@
+//! Administrative acts: each one that changes something is an entry.
+
+use crate::ledger::command::{ApiKeyChange, Command, Rejected, Reply};
+use crate::ledger::entry::{
+    ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Scope, Seq,
+};
+use crate::ledger::state::State;
+use crate::quota;
+
+use super::{Decision, draft};
+
+const NAME_MAX: usize = 100;
+const ACCOUNT_CAP_MAX: u64 = 10_000_000;
+
+pub(super) fn decide(state: &State, command: Command) -> Decision {
+    match command {
+        Command::PutCorp { corp_id, account_cap } => put_corp(state, corp_id, account_cap),
+        Command::RemoveCorp { corp_id } => remove_corp(state, &corp_id),
+        Command::PutApp { corp_id, agent_id, secret, fingerprint } => {
+            put_app(state, &corp_id, agent_id, secret, fingerprint)
+        }
+        Command::ResetApp { corp_id, agent_id } => change_app(state, &corp_id, &agent_id, Body::AppReset),
+        Command::RemoveApp { corp_id, agent_id } => {
+            let mut decision = change_app(state, &corp_id, &agent_id, Body::AppRemoved);
+            if let Some((_, app)) = state.directory.app(&corp_id, &agent_id) {
+                let newest = app.credential.newest.as_ref().map(|row| row.seq);
+                decision.erase = [Some(app.secret), newest, app.credential.previous].into_iter().flatten().collect();
+            }
+            decision
+        }
+        Command::CreateApiKey { name, scopes, apps, apis, fingerprint } => {
+            create_api_key(state, name, scopes, &apps, apis, fingerprint)
+        }
+        Command::SetApiKey { api_key, change } => set_api_key(state, api_key, change),
+        Command::PutLimits { profile, operator } => {
+            if quota::shipped(&profile, operator).is_none() {
+                let known = quota::shipped_names().join(", ");
+                return Decision::invalid(format!("unknown profile `{profile}`; use one of: {known}"));
+            }
+            let overrides = state.limits.overrides.clone();
+            put_limits(state, LimitsPut { profile, operator, overrides })
+        }
+        Command::PutCap { corp_id, limit, cap } => put_cap(state, &corp_id, limit, cap),
+        other => Decision::invalid(format!("not an administrative act: {other:?}")),
+    }
+}
+
+fn unchanged(seq: Seq) -> Decision {
+    Decision::reply(Reply::Done { seq, changed: false })
+}
+
+/// Ids are what WeCom gives out: letters, digits, `_` and `-`.
+fn check_id(what: &str, id: &str) -> Result<(), Decision> {
+    let fits = (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if fits {
+        return Ok(());
+    }
+    Err(Decision::invalid(format!("{what} must be 1 to 64 letters, digits, `_` or `-`")))
+}
+
+fn put_corp(state: &State, corp_id: String, account_cap: u64) -> Decision {
+    if let Err(decision) = check_id("CORP_ID", &corp_id) {
+        return decision;
+    }
+    if !(1..=ACCOUNT_CAP_MAX).contains(&account_cap) {
+        return Decision::invalid(format!("accounts must be 1 to {ACCOUNT_CAP_MAX} (the corp's 帐号上限数)"));
+    }
+    let directory = &state.directory;
+    if let Some((seq, corp)) = directory.corp(&corp_id)
+        && corp.account_cap == account_cap
+    {
+        return unchanged(seq);
+    }
+    let seq = directory.corp_by_id.get(&corp_id).copied().unwrap_or(state.head + 1);
+    let refs = Refs { corp: Some(seq), ..Refs::default() };
+    let body = Body::CorpPut(CorpPut { id: corp_id, account_cap });
+    Decision::one(refs, body, Reply::Done { seq, changed: true })
+}
+
+fn unknown_corp(corp_id: &str) -> Decision {
+    Decision::not_found(format!("corp `{corp_id}` is unknown; add it first: corp add {corp_id} --accounts N"))
+}
+
+fn remove_corp(state: &State, corp_id: &str) -> Decision {
+    let directory = &state.directory;
+    let Some((seq, _)) = directory.corp(corp_id) else { return unknown_corp(corp_id) };
+    if let Some((_, app)) = directory.live_apps().find(|(_, app)| app.corp == seq) {
+        let agent_id = &app.agent_id;
+        let what = format!("corp `{corp_id}` still has app {corp_id}/{agent_id}; remove its apps first: app remove");
+        return Decision::rejected(Rejected::Conflict(what));
+    }
+    let refs = Refs { corp: Some(seq), ..Refs::default() };
+    Decision::one(refs, Body::CorpRemoved, Reply::Done { seq, changed: true })
+}
+
+fn put_app(state: &State, corp_id: &str, agent_id: String, secret: Plain, fingerprint: Fingerprint) -> Decision {
+    let directory = &state.directory;
+    let Some((corp, _)) = directory.corp(corp_id) else { return unknown_corp(corp_id) };
+    if let Err(decision) = check_id("AGENT_ID", &agent_id) {
+        return decision;
+    }
+    let existing = directory.app(corp_id, &agent_id);
+    if let Some((seq, app)) = existing
+        && app.secret_fingerprint == fingerprint
+    {
+        return unchanged(seq);
+    }
+    let known = directory.app_by_id.get(&(corp, agent_id.clone())).copied();
+    let seq = known.unwrap_or(state.head + 1);
+    let refs = Refs { corp: Some(corp), app: Some(seq), ..Refs::default() };
+    let mut entry = draft(refs, Body::AppPut(AppPut { id: agent_id, secret_fingerprint: fingerprint }));
+    entry.secret = Some(secret);
+    let erase = existing.map(|(_, app)| app.secret).into_iter().collect();
+    Decision { drafts: vec![entry], erase, reply: Reply::Done { seq, changed: true } }
+}
+
+fn change_app(state: &State, corp_id: &str, agent_id: &str, body: Body) -> Decision {
+    let Some((seq, app)) = state.directory.app(corp_id, agent_id) else {
+        return Decision::not_found(format!("app `{corp_id}/{agent_id}` is unknown; `app list` shows all"));
+    };
+    let refs = Refs { corp: Some(app.corp), app: Some(seq), ..Refs::default() };
+    Decision::one(refs, body, Reply::Done { seq, changed: true })
+}
+
+fn create_api_key(
+    state: &State,
+    name: String,
+    mut scopes: Vec<Scope>,
+    apps: &[String],
+    apis: Vec<String>,
+    fingerprint: Fingerprint,
+) -> Decision {
+    let printable = !name.trim().is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
+    if !printable {
+        return Decision::invalid(format!("a key needs a name of 1 to {NAME_MAX} printable characters"));
+    }
+    if scopes.is_empty() {
+        return Decision::invalid("a key needs at least one scope, e.g. --scope call");
+    }
+    if apis.len() > 100 || apis.iter().any(|api| api.is_empty() || api.len() > 128) {
+        return Decision::invalid("at most 100 APIs of 1 to 128 characters each");
+    }
+    scopes.sort_unstable();
+    scopes.dedup();
+    let mut refs = Vec::new();
+    for label in apps {
+        let found = label.split_once('/').and_then(|(corp, agent)| state.directory.app(corp, agent));
+        match found {
+            Some((seq, _)) => refs.push(seq),
+            None => {
+                return Decision::not_found(format!(
+                    "app `{label}` is unknown; name it CORP_ID/AGENT_ID as `app list` shows it"
+                ));
+            }
+        }
+    }
+    refs.sort_unstable();
+    refs.dedup();
+    let seq = state.head + 1;
+    let body = Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps: refs, apis, fingerprint });
+    let refs = Refs { api_key: Some(seq), ..Refs::default() };
+    Decision::one(refs, body, Reply::Done { seq, changed: true })
+}
+
+fn set_api_key(state: &State, api_key: Seq, change: ApiKeyChange) -> Decision {
+    let Some(key) = state.directory.api_keys.get(&api_key) else {
+        return Decision::not_found(format!("there is no API key {api_key}; `key list` shows all"));
+    };
+    if key.revoked && change != ApiKeyChange::Revoke {
+        let what = format!("API key {api_key} was revoked, and that is final; create another one");
+        return Decision::rejected(Rejected::Conflict(what));
+    }
+    let (body, changes) = match change {
+        ApiKeyChange::Revoke => (Body::ApiKeyRevoked, !key.revoked),
+        ApiKeyChange::Pause => (Body::ApiKeyPaused, !key.paused),
+        ApiKeyChange::Resume => (Body::ApiKeyResumed, key.paused),
+    };
+    if !changes {
+        return unchanged(api_key);
+    }
+    let refs = Refs { api_key: Some(api_key), ..Refs::default() };
+    Decision::one(refs, body, Reply::Done { seq: api_key, changed: true })
+}
+
+fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Decision {
+    let Some((corp, _)) = state.directory.corp(corp_id) else { return unknown_corp(corp_id) };
+    let current = &state.limits;
+    let profile = quota::shipped(&current.profile, current.operator);
+    let of_corp: Vec<String> = profile
+        .iter()
+        .flat_map(|profile| &profile.limits)
+        .filter(|limit| limit.scope.has(quota::Dimension::Corp))
+        .map(|limit| limit.name.to_string())
+        .collect();
+    if !of_corp.contains(&limit) {
+        let known = of_corp.join(", ");
+        return Decision::invalid(format!("`{limit}` is not a limit per corp of the active profile; use one of: {known}"));
+    }
+    let mut overrides = current.overrides.clone();
+    overrides.retain(|own| (own.corp, &own.limit) != (corp, &limit));
+    if let Some(cap) = cap {
+        overrides.push(CapOverride { corp, limit, cap });
+    }
+    put_limits(state, LimitsPut { profile: current.profile.clone(), operator: current.operator, overrides })
+}
+
+fn put_limits(state: &State, put: LimitsPut) -> Decision {
+    let current = &state.limits;
+    if (&current.profile, current.operator, &current.overrides) == (&put.profile, put.operator, &put.overrides) {
+        return unchanged(0);
+    }
+    let done = Reply::Done { seq: state.head + 1, changed: true };
+    Decision::one(Refs::default(), Body::LimitsPut(put), done)
+}

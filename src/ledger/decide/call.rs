@@ -1,0 +1,206 @@
+//! Calls: permission, outcome, refusal.
+
+use crate::ledger::command::{
+    Admit, Caller, Now, Outcome, Refusal, RefusalKey, Rejected, Reply, Unauthorized,
+};
+use crate::ledger::directory::App;
+use crate::ledger::entry::{
+    Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq,
+};
+use crate::ledger::state::{PENDINGS_MAX, PendingWhat, State};
+use crate::quota::{self, Cost, Facets, Judgement, Reading};
+
+use super::{Decision, api_ref, draft, refs_of};
+
+/// The name that a refusal carries when a key may not do what it asked.
+pub const NOT_ALLOWED: &str = "not_allowed";
+
+pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>) -> Decision {
+    let refused = |refusal| Decision::reply(Reply::Refused(refusal));
+    if state.app_of(admit.caller, admit.app).is_none() {
+        return unauthorized(state, &admit, now);
+    }
+    let Some(app) = state.directory.live_app(admit.app) else {
+        return refused(Refusal::Unauthorized(Unauthorized::Ended));
+    };
+    if !may_call(state, admit.caller, &admit.api) {
+        return not_allowed(state, &admit, app, now);
+    }
+    if state.pendings.len() >= PENDINGS_MAX {
+        return refused(Refusal::Busy);
+    }
+    let credential = match credential_for(app, &admit, now) {
+        Ok(credential) => credential,
+        Err(refusal) => return refused(refusal),
+    };
+    let (api, named) = api_ref(state, &admit.api);
+    let api_key = admit.caller.api_key();
+    let facets = facets(state, app, &admit, api, process);
+    match judge(state, &facets, &admit.cost, now.tick) {
+        Judgement::Refused(quota::Refusal { reading, retry_at, .. }) => {
+            let key = RefusalKey {
+                corp: app.corp,
+                app: admit.app,
+                api: Some(api),
+                api_key,
+                limit: reading.limit.to_string(),
+            };
+            limit_refused(state, key, reading, retry_at, named, now)
+        }
+        Judgement::Admitted { binding, .. } => {
+            let pending = state.head + 1 + u64::from(named.is_some());
+            let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
+            let body = Body::CallPending(CallPending {
+                method: admit.method,
+                cost: admit.cost.calls,
+                credential,
+                timeout_ms: admit.timeout_ms,
+                request_bytes: admit.request_bytes,
+                request_sha256: admit.request_sha256,
+                retry_of: admit.retry_of,
+            });
+            let drafts = named.into_iter().chain([draft(refs, body)]).collect();
+            let reply = Reply::Admitted { pending, credential, reading: binding };
+            Decision { drafts, erase: Vec::new(), reply }
+        }
+    }
+}
+
+/// Judges a call against every limit that it matches.
+pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, tick: i64) -> Judgement {
+    let account_cap = state.directory.corps.get(&facets.corp).map_or(0, |corp| corp.account_cap);
+    state.meters.judge(facets, cost, account_cap, tick)
+}
+
+fn facets<'a>(state: &State, app: &App, admit: &'a Admit, api: Seq, process: Option<Seq>) -> Facets<'a> {
+    Facets {
+        corp: app.corp,
+        app: admit.app,
+        api,
+        api_name: &admit.api,
+        egress_ip: state.egress_ip_of(process),
+        api_key: admit.caller.api_key().unwrap_or(0),
+    }
+}
+
+fn may_call(state: &State, caller: Caller, api: &str) -> bool {
+    match caller {
+        Caller::Key(key) => {
+            state.directory.api_keys.get(&key).is_some_and(|key| key.has(Scope::Call) && key.may_use_api(api))
+        }
+        Caller::Secret(_) => true,
+    }
+}
+
+fn credential_for(app: &App, admit: &Admit, now: Now) -> Result<Option<Seq>, Refusal> {
+    if !admit.needs_credential {
+        return Ok(None);
+    }
+    let row = app.credential.valid_row(now.tick).filter(|row| Some(row.seq) != admit.not_credential);
+    row.map(|row| Some(row.seq)).ok_or(Refusal::NoCredential)
+}
+
+/// A key that is alive but not for this app is refused on record; anything else has simply ended.
+fn unauthorized(state: &State, admit: &Admit, now: Now) -> Decision {
+    let alive = match admit.caller {
+        Caller::Key(key) => state.directory.api_keys.get(&key).is_some_and(|key| key.is_active()),
+        Caller::Secret(_) => false,
+    };
+    match state.directory.live_app(admit.app).filter(|_| alive) {
+        Some(app) => not_allowed(state, admit, app, now),
+        None => Decision::reply(Reply::Refused(Refusal::Unauthorized(Unauthorized::Ended))),
+    }
+}
+
+fn not_allowed(state: &State, admit: &Admit, app: &App, now: Now) -> Decision {
+    let key = RefusalKey {
+        corp: app.corp,
+        app: admit.app,
+        api: state.directory.api(&admit.api),
+        api_key: admit.caller.api_key(),
+        limit: NOT_ALLOWED.to_owned(),
+    };
+    let reply = Reply::Refused(Refusal::Unauthorized(Unauthorized::NotAllowed));
+    let mut decision = Decision::reply(reply);
+    if !recorded(state, &key, now) {
+        decision.drafts.push(refusal_draft(key, 1, 48002, 0, 0));
+    }
+    decision
+}
+
+fn limit_refused(
+    state: &State,
+    key: RefusalKey,
+    reading: Reading,
+    retry_at: Option<i64>,
+    named: Option<Draft>,
+    now: Now,
+) -> Decision {
+    let recorded = recorded(state, &key, now);
+    let mut drafts: Vec<Draft> = named.into_iter().collect();
+    if !recorded {
+        drafts.push(refusal_draft(key.clone(), 1, 45009, reading.used, reading.cap));
+    }
+    let reply = Reply::Refused(Refusal::Limit { reading, retry_at, key, recorded });
+    Decision { drafts, erase: Vec::new(), reply }
+}
+
+/// Whether this second already has an entry for such a refusal; then only the count grows.
+fn recorded(state: &State, key: &RefusalKey, now: Now) -> bool {
+    state.refused.get(key) == Some(&(now.tick / 1000))
+}
+
+fn refusal_draft(key: RefusalKey, count: u64, errcode: i64, used: u64, cap: u64) -> Draft {
+    let refs = Refs { corp: Some(key.corp), app: Some(key.app), api: key.api, api_key: key.api_key };
+    draft(refs, Body::CallRefused(CallRefused { limit: key.limit, errcode, used, cap, count }))
+}
+
+pub(super) fn flush_refusals(key: RefusalKey, count: u64, errcode: i64, used: u64, cap: u64) -> Decision {
+    let mut decision = Decision::reply(Reply::Done { seq: 0, changed: true });
+    decision.drafts.push(refusal_draft(key, count, errcode, used, cap));
+    decision
+}
+
+/// `caller` is given where a client names the call, so that it can settle only its own.
+pub(super) fn settle(state: &State, pending: Seq, outcome: Outcome, caller: Option<Caller>) -> Decision {
+    let (found, late) = match (state.pendings.get(&pending), state.expired.get(&pending)) {
+        (Some(found), _) if found.what == PendingWhat::Call => (found, false),
+        (_, Some(found)) => (found, true),
+        _ => return Decision::rejected(no_such_pending(state, pending)),
+    };
+    if caller.is_some_and(|caller| caller.api_key() != found.api_key) {
+        return Decision::rejected(no_such_pending(state, pending));
+    }
+    let posted = |cost| match outcome.clone() {
+        Outcome::Posted { errcode, http_status, latency_us, response_bytes, answer } => {
+            Some(CallPosted { pending, cost, errcode, http_status, latency_us, response_bytes, answer })
+        }
+        Outcome::Voided { .. } | Outcome::Expired { .. } => None,
+    };
+    let body = match (&outcome, late) {
+        (Outcome::Posted { .. }, false) => posted(found.cost).map(Body::CallPosted),
+        (Outcome::Posted { .. }, true) => posted(found.cost).map(Body::CallLate),
+        (Outcome::Voided { reason }, false) => {
+            Some(Body::CallVoided(CallEnded { pending, reason: reason.clone() }))
+        }
+        (Outcome::Expired { reason }, false) => {
+            Some(Body::CallExpired(CallEnded { pending, reason: reason.clone() }))
+        }
+        (Outcome::Voided { .. } | Outcome::Expired { .. }, true) => None,
+    };
+    let reply = Reply::Settled { seq: state.head + 1 };
+    match body {
+        Some(body) => Decision::one(refs_of(found), body, reply),
+        None => Decision::rejected(Rejected::Conflict(format!(
+            "call {pending} has expired and counts as spent; that is final"
+        ))),
+    }
+}
+
+fn no_such_pending(state: &State, pending: Seq) -> Rejected {
+    if pending <= state.head {
+        Rejected::Conflict(format!("call {pending} is not pending: it was settled before, or is not yours"))
+    } else {
+        Rejected::NotFound(format!("there is no call {pending}"))
+    }
+}

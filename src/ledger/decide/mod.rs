@@ -1,0 +1,168 @@
+//! `decide`: which entries a command leads to. Pure: no I/O, no clock, nothing changed.
+
+mod admin;
+mod call;
+mod credential;
+mod time;
+
+pub use time::{ClockReading, decide_time, now};
+
+use super::command::{Command, EndedHow, Now, Rejected, Reply};
+use super::entry::{
+    ApiNamed, Body, CallEnded, Draft, LedgerCreated, ProcessEnded, ProcessStarted, Refs, Seq, StoreRecovered,
+};
+use super::state::{OTHER_API, PendingWhat, State, UNKNOWN_APIS_MAX};
+
+/// What a command leads to: entries to append (often none), secrets to erase with them, and the answer.
+#[derive(Debug)]
+pub struct Decision {
+    pub drafts: Vec<Draft>,
+    /// Sealed secrets that nothing can need any more.
+    pub erase: Vec<Seq>,
+    pub reply: Reply,
+}
+
+impl Decision {
+    pub(crate) fn reply(reply: Reply) -> Self {
+        Self { drafts: Vec::new(), erase: Vec::new(), reply }
+    }
+
+    fn rejected(rejected: Rejected) -> Self {
+        Self::reply(Reply::Rejected(rejected))
+    }
+
+    fn invalid(what: impl Into<String>) -> Self {
+        Self::rejected(Rejected::Invalid(what.into()))
+    }
+
+    fn not_found(what: impl Into<String>) -> Self {
+        Self::rejected(Rejected::NotFound(what.into()))
+    }
+
+    fn one(refs: Refs, body: Body, reply: Reply) -> Self {
+        Self { drafts: vec![draft(refs, body)], erase: Vec::new(), reply }
+    }
+}
+
+fn draft(refs: Refs, body: Body) -> Draft {
+    Draft { refs, body, secret: None }
+}
+
+/// Decides one command. `process` is the process that asks, if it is a registered one.
+pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -> Decision {
+    let next = state.head + 1;
+    let done = Reply::Done { seq: next, changed: true };
+    match command {
+        Command::CreateLedger { ledger_id, version } => {
+            if state.head > 0 {
+                return Decision::rejected(Rejected::Conflict("this ledger exists already".to_owned()));
+            }
+            Decision::one(Refs::default(), Body::LedgerCreated(LedgerCreated { ledger_id, version }), done)
+        }
+        Command::StartProcess { instance, pid, egress_ip, version } => {
+            let body = Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version });
+            Decision::one(Refs::default(), body, done)
+        }
+        Command::EndProcess { process, how } => end_process(state, process, how),
+        Command::Recovered { reason } => {
+            Decision::one(Refs::default(), Body::StoreRecovered(StoreRecovered { reason }), done)
+        }
+        Command::Admit(admit) => call::admit(state, admit, now, process),
+        Command::Settle { pending, outcome, caller } => call::settle(state, pending, outcome, caller),
+        Command::FlushRefusals { refusal, count, errcode, used, cap } => {
+            call::flush_refusals(refusal, count, errcode, used, cap)
+        }
+        Command::BeginFetch { app, why, timeout_ms } => {
+            credential::begin_fetch(state, app, why, timeout_ms, now, process)
+        }
+        Command::EndFetch { pending, outcome } => credential::end_fetch(state, pending, outcome, now),
+        Command::Invalidate { credential, app, errcode, call } => {
+            credential::invalidate(state, app, credential, errcode, call)
+        }
+        Command::Issue { app, caller } => credential::issue(state, app, caller, now),
+        admin => admin::decide(state, admin),
+    }
+}
+
+/// Ends a process and, at most a batch at a time, what it left pending; the end itself comes last.
+fn end_process(state: &State, ended: Seq, how: EndedHow) -> Decision {
+    if !state.processes.contains_key(&ended) {
+        return Decision::reply(Reply::Done { seq: ended, changed: false });
+    }
+    let left: Vec<Seq> = state
+        .pendings
+        .iter()
+        .filter(|(_, pending)| pending.process == Some(ended))
+        .map(|(&seq, _)| seq)
+        .take(EXPIRE_BATCH)
+        .collect();
+    let mut drafts: Vec<Draft> =
+        left.iter().filter_map(|&seq| expire(state, seq, super::apply::PROCESS_DIED)).collect();
+    let complete = drafts.len() < EXPIRE_BATCH;
+    if complete {
+        let how = match how {
+            EndedHow::Drained => "drained",
+            EndedHow::Died => "died",
+        };
+        let body = Body::ProcessEnded(ProcessEnded { ended, how: how.to_owned() });
+        drafts.push(draft(Refs::default(), body));
+    }
+    Decision { drafts, erase: Vec::new(), reply: Reply::Done { seq: ended, changed: complete } }
+}
+
+/// How many pendings one decision expires at most.
+pub const EXPIRE_BATCH: usize = 200;
+
+/// The entry by which a pending call or fetch expires.
+fn expire(state: &State, pending: Seq, reason: &str) -> Option<Draft> {
+    let found = state.pendings.get(&pending)?;
+    let refs = refs_of(found);
+    let ended = CallEnded { pending, reason: reason.to_owned() };
+    let body = match found.what {
+        PendingWhat::Call => Body::CallExpired(ended),
+        PendingWhat::Fetch => Body::CredentialExpired(ended),
+    };
+    Some(draft(refs, body))
+}
+
+fn refs_of(pending: &super::state::Pending) -> Refs {
+    Refs {
+        corp: Some(pending.corp),
+        app: Some(pending.app),
+        api: Some(pending.api),
+        api_key: pending.api_key,
+    }
+}
+
+/// Expires what is overdue, a bounded number at a time.
+pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
+    state
+        .deadlines
+        .iter()
+        .take_while(|&&(deadline, _)| deadline <= tick)
+        .take(EXPIRE_BATCH)
+        .filter_map(|&(_, seq)| expire(state, seq, "timeout"))
+        .collect()
+}
+
+/// Expires pendings of this process that nobody answers for any more: their outcome could not be written.
+pub fn decide_abandoned(state: &State, abandoned: &[Seq]) -> Vec<Draft> {
+    abandoned.iter().take(EXPIRE_BATCH).filter_map(|&seq| expire(state, seq, "outcome_not_written")).collect()
+}
+
+/// The reference of an API name, and the entry that introduces it if it is new.
+fn api_ref(state: &State, name: &str) -> (Seq, Option<Draft>) {
+    let directory = &state.directory;
+    if let Some(seq) = directory.api(name) {
+        return (seq, None);
+    }
+    let full = state.unknown_apis >= UNKNOWN_APIS_MAX;
+    let name =
+        if full && crate::wecom::catalogue::lookup(name).is_none() { OTHER_API } else { name };
+    if let Some(seq) = directory.api(name) {
+        return (seq, None);
+    }
+    let next = state.head + 1;
+    let refs = Refs { api: Some(next), ..Refs::default() };
+    (next, Some(draft(refs, Body::ApiNamed(ApiNamed { name: name.to_owned() }))))
+}

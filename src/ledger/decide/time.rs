@@ -1,0 +1,45 @@
+//! Ledger time: `tick` follows the machine's monotonic clock, `at` the wall clock, and neither ever goes back.
+
+use crate::ledger::command::Now;
+use crate::ledger::entry::{Body, ClockBooted, ClockStepped, Draft, Refs};
+use crate::ledger::state::State;
+
+/// A wall clock that moved further than this against the monotonic clock was set by somebody.
+const STEP_MS: i64 = 60_000;
+
+/// What the machine's clocks say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Names the boot; CLOCK_BOOTTIME of two boots can't be compared.
+    pub boot_id: std::sync::Arc<str>,
+    pub boottime_ms: i64,
+    pub wall_ms: i64,
+}
+
+/// The time of a decision that is taken at `reading`.
+pub fn now(state: &State, reading: &ClockReading) -> Now {
+    let at = reading.wall_ms.max(state.at);
+    let tick = if *state.clock.boot_id == *reading.boot_id {
+        reading.boottime_ms.saturating_add(state.clock.offset_ms)
+    } else {
+        // The first decision after a boot: the machine was off for as long as the wall clock says.
+        state.tick.saturating_add(reading.wall_ms.saturating_sub(state.at).max(0))
+    };
+    Now { tick: tick.max(state.tick), at }
+}
+
+/// Entries that note a boot or a moved wall clock; they come before all others of a batch.
+pub fn decide_time(state: &State, reading: &ClockReading) -> Option<Draft> {
+    let now = now(state, reading);
+    let body = if *state.clock.boot_id != *reading.boot_id {
+        let offset_ms = now.tick - reading.boottime_ms;
+        Body::ClockBooted(ClockBooted { boot_id: reading.boot_id.to_string(), offset_ms })
+    } else {
+        let step_ms = reading.wall_ms - now.tick - state.clock.wall_minus_tick_ms?;
+        if step_ms.abs() <= STEP_MS {
+            return None;
+        }
+        Body::ClockStepped(ClockStepped { step_ms })
+    };
+    Some(Draft { refs: Refs::default(), body, secret: None })
+}

@@ -1,0 +1,20 @@
+//! The core: one append-only log of entries, and one fold over it.
+
+pub mod apply;
+pub mod canonical;
+pub mod command;
+pub mod committer;
+pub mod decide;
+pub mod directory;
+pub mod entry;
+pub mod kind;
+pub mod row;
+pub mod state;
+
+pub use command::{Command, Now, Rejected, Reply};
+pub use committer::{LedgerError, LedgerHandle};
+pub use decide::{ClockReading, Decision, decide};
+pub use entry::{Draft, Entry, Fingerprint, Refs, Seq, hex_bytes};
+pub use kind::Kind;
+pub use row::Row;
+pub use state::State;

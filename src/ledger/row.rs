@@ -1,0 +1,318 @@
+//! An entry as the database holds it: typed columns, and JSON only for what rare kinds need.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::entry::{
+    AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated, CredentialIssued,
+    CredentialPosted, Entry, Fetched, Refs, Seq,
+};
+use super::kind::Kind;
+
+/// One row of the entry table; the columns are described in `migrations/0001_ledger.sql`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub seq: Seq,
+    pub kind: Kind,
+    pub tick: i64,
+    pub at: i64,
+    pub process: Option<Seq>,
+    pub corp: Option<Seq>,
+    pub app: Option<Seq>,
+    pub api: Option<Seq>,
+    pub api_key: Option<Seq>,
+    pub pending_seq: Option<Seq>,
+    pub credential_seq: Option<Seq>,
+    pub cost: Option<u64>,
+    pub errcode: Option<i64>,
+    pub method: Option<String>,
+    pub timeout_ms: Option<u32>,
+    pub http_status: Option<u16>,
+    pub latency_us: Option<u64>,
+    pub request_bytes: Option<u64>,
+    pub response_bytes: Option<u64>,
+    pub request_sha256: Option<[u8; 32]>,
+    pub detail: Option<String>,
+}
+
+/// A row that no version of this program wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("entry {seq} ({kind}) is damaged: {what}")]
+pub struct DamagedRow {
+    pub seq: Seq,
+    pub kind: &'static str,
+    pub what: String,
+}
+
+#[derive(Serialize, serde::Deserialize, Default)]
+struct PendingDetail {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry_of: Option<Seq>,
+}
+
+#[derive(Serialize, serde::Deserialize)]
+struct RefusedDetail {
+    limit: String,
+    used: u64,
+    cap: u64,
+    count: u64,
+}
+
+#[derive(Serialize, serde::Deserialize)]
+struct EndedDetail {
+    reason: String,
+}
+
+#[derive(Serialize, serde::Deserialize, Default)]
+struct InvalidatedDetail {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    call_seq: Option<Seq>,
+}
+
+impl Body {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Body::LedgerCreated(_) => Kind::LedgerCreated,
+            Body::ClockBooted(_) => Kind::ClockBooted,
+            Body::ClockStepped(_) => Kind::ClockStepped,
+            Body::ProcessStarted(_) => Kind::ProcessStarted,
+            Body::ProcessEnded(_) => Kind::ProcessEnded,
+            Body::StoreRecovered(_) => Kind::StoreRecovered,
+            Body::ApiNamed(_) => Kind::ApiNamed,
+            Body::CorpPut(_) => Kind::CorpPut,
+            Body::CorpRemoved => Kind::CorpRemoved,
+            Body::AppPut(_) => Kind::AppPut,
+            Body::AppReset => Kind::AppReset,
+            Body::AppRemoved => Kind::AppRemoved,
+            Body::ApiKeyCreated(_) => Kind::ApiKeyCreated,
+            Body::ApiKeyRevoked => Kind::ApiKeyRevoked,
+            Body::ApiKeyPaused => Kind::ApiKeyPaused,
+            Body::ApiKeyResumed => Kind::ApiKeyResumed,
+            Body::LimitsPut(_) => Kind::LimitsPut,
+            Body::CallPending(_) => Kind::CallPending,
+            Body::CallPosted(_) => Kind::CallPosted,
+            Body::CallVoided(_) => Kind::CallVoided,
+            Body::CallExpired(_) => Kind::CallExpired,
+            Body::CallLate(_) => Kind::CallLate,
+            Body::CallRefused(_) => Kind::CallRefused,
+            Body::CredentialPending(_) => Kind::CredentialPending,
+            Body::CredentialPosted(_) => Kind::CredentialPosted,
+            Body::CredentialExpired(_) => Kind::CredentialExpired,
+            Body::CredentialInvalidated(_) => Kind::CredentialInvalidated,
+            Body::CredentialIssued(_) => Kind::CredentialIssued,
+        }
+    }
+}
+
+/// Plain data has no key that is not a string and no float, so it always has a JSON form.
+fn json<T: Serialize>(value: &T) -> Option<String> {
+    serde_json::to_string(value).ok().filter(|text| text != "{}")
+}
+
+impl Row {
+    pub fn of(entry: &Entry) -> Row {
+        let mut row = Row {
+            seq: entry.seq,
+            kind: entry.body.kind(),
+            tick: entry.tick,
+            at: entry.at,
+            process: entry.process,
+            corp: entry.refs.corp,
+            app: entry.refs.app,
+            api: entry.refs.api,
+            api_key: entry.refs.api_key,
+            pending_seq: None,
+            credential_seq: None,
+            cost: None,
+            errcode: None,
+            method: None,
+            timeout_ms: None,
+            http_status: None,
+            latency_us: None,
+            request_bytes: None,
+            response_bytes: None,
+            request_sha256: None,
+            detail: None,
+        };
+        row.fill(&entry.body);
+        row
+    }
+
+    fn fill(&mut self, body: &Body) {
+        match body {
+            Body::LedgerCreated(x) => self.detail = json(x),
+            Body::ClockBooted(x) => self.detail = json(x),
+            Body::ClockStepped(x) => self.detail = json(x),
+            Body::ProcessStarted(x) => self.detail = json(x),
+            Body::ProcessEnded(x) => self.detail = json(x),
+            Body::StoreRecovered(x) => self.detail = json(x),
+            Body::ApiNamed(x) => self.detail = json(x),
+            Body::CorpPut(x) => self.detail = json(x),
+            Body::AppPut(x) => self.detail = json(x),
+            Body::ApiKeyCreated(x) => self.detail = json(x),
+            Body::LimitsPut(x) => self.detail = json(x),
+            Body::CorpRemoved
+            | Body::AppReset
+            | Body::AppRemoved
+            | Body::ApiKeyRevoked
+            | Body::ApiKeyPaused
+            | Body::ApiKeyResumed => {}
+            Body::CallRefused(x) => {
+                self.errcode = Some(x.errcode);
+                self.detail =
+                    json(&RefusedDetail { limit: x.limit.clone(), used: x.used, cap: x.cap, count: x.count });
+            }
+            Body::CallPending(x) => self.fill_pending(x),
+            Body::CallPosted(x) | Body::CallLate(x) => self.fill_posted(x),
+            Body::CallVoided(x) | Body::CallExpired(x) | Body::CredentialExpired(x) => {
+                self.pending_seq = Some(x.pending);
+                self.detail = json(&EndedDetail { reason: x.reason.clone() });
+            }
+            Body::CredentialPending(x) => {
+                self.timeout_ms = Some(x.timeout_ms);
+                self.cost = Some(1);
+                self.detail = json(x);
+            }
+            Body::CredentialPosted(x) => {
+                self.pending_seq = Some(x.pending);
+                self.errcode = x.errcode;
+                self.http_status = Some(x.http_status);
+                self.latency_us = Some(x.latency_us);
+                self.detail = json(&x.fetched);
+            }
+            Body::CredentialInvalidated(x) => {
+                self.credential_seq = Some(x.credential);
+                self.errcode = Some(x.errcode);
+                self.detail = json(&InvalidatedDetail { call_seq: x.call });
+            }
+            Body::CredentialIssued(x) => self.credential_seq = Some(x.credential),
+        }
+    }
+
+    fn fill_pending(&mut self, x: &CallPending) {
+        self.method = Some(x.method.clone());
+        self.cost = Some(x.cost);
+        self.credential_seq = x.credential;
+        self.timeout_ms = Some(x.timeout_ms);
+        self.request_bytes = Some(x.request_bytes);
+        self.request_sha256 = x.request_sha256;
+        if x.retry_of.is_some() {
+            self.detail = json(&PendingDetail { retry_of: x.retry_of });
+        }
+    }
+
+    fn fill_posted(&mut self, x: &CallPosted) {
+        self.pending_seq = Some(x.pending);
+        self.cost = Some(x.cost);
+        self.errcode = x.errcode;
+        self.http_status = Some(x.http_status);
+        self.latency_us = Some(x.latency_us);
+        self.response_bytes = Some(x.response_bytes);
+        if x.answer != AnswerNotes::default() {
+            self.detail = json(&x.answer);
+        }
+    }
+
+    /// The typed entry of this row.
+    pub fn entry(&self) -> Result<Entry, DamagedRow> {
+        Ok(Entry {
+            seq: self.seq,
+            tick: self.tick,
+            at: self.at,
+            process: self.process,
+            refs: Refs { corp: self.corp, app: self.app, api: self.api, api_key: self.api_key },
+            body: self.body()?,
+        })
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> DamagedRow {
+        DamagedRow { seq: self.seq, kind: self.kind.name(), what: what.into() }
+    }
+
+    fn need<T: Copy>(&self, value: Option<T>, column: &str) -> Result<T, DamagedRow> {
+        value.ok_or_else(|| self.damaged(format!("column {column} is empty")))
+    }
+
+    fn detail<T: DeserializeOwned>(&self) -> Result<T, DamagedRow> {
+        serde_json::from_str(self.detail.as_deref().unwrap_or("{}"))
+            .map_err(|error| self.damaged(format!("column detail: {error}")))
+    }
+
+    fn body(&self) -> Result<Body, DamagedRow> {
+        Ok(match self.kind {
+            Kind::LedgerCreated => Body::LedgerCreated(self.detail()?),
+            Kind::ClockBooted => Body::ClockBooted(self.detail()?),
+            Kind::ClockStepped => Body::ClockStepped(self.detail()?),
+            Kind::ProcessStarted => Body::ProcessStarted(self.detail()?),
+            Kind::ProcessEnded => Body::ProcessEnded(self.detail()?),
+            Kind::StoreRecovered => Body::StoreRecovered(self.detail()?),
+            Kind::ApiNamed => Body::ApiNamed(self.detail()?),
+            Kind::CorpPut => Body::CorpPut(self.detail()?),
+            Kind::CorpRemoved => Body::CorpRemoved,
+            Kind::AppPut => Body::AppPut(self.detail()?),
+            Kind::AppReset => Body::AppReset,
+            Kind::AppRemoved => Body::AppRemoved,
+            Kind::ApiKeyCreated => Body::ApiKeyCreated(self.detail()?),
+            Kind::ApiKeyRevoked => Body::ApiKeyRevoked,
+            Kind::ApiKeyPaused => Body::ApiKeyPaused,
+            Kind::ApiKeyResumed => Body::ApiKeyResumed,
+            Kind::LimitsPut => Body::LimitsPut(self.detail()?),
+            Kind::CallRefused => {
+                let RefusedDetail { limit, used, cap, count } = self.detail()?;
+                Body::CallRefused(CallRefused { limit, errcode: self.need(self.errcode, "errcode")?, used, cap, count })
+            }
+            Kind::CallPending => Body::CallPending(self.pending()?),
+            Kind::CallPosted => Body::CallPosted(self.posted()?),
+            Kind::CallLate => Body::CallLate(self.posted()?),
+            Kind::CallVoided => Body::CallVoided(self.ended()?),
+            Kind::CallExpired => Body::CallExpired(self.ended()?),
+            Kind::CredentialExpired => Body::CredentialExpired(self.ended()?),
+            Kind::CredentialPending => Body::CredentialPending(self.detail()?),
+            Kind::CredentialPosted => Body::CredentialPosted(CredentialPosted {
+                pending: self.need(self.pending_seq, "pending_seq")?,
+                errcode: self.errcode,
+                http_status: self.need(self.http_status, "http_status")?,
+                latency_us: self.need(self.latency_us, "latency_us")?,
+                fetched: self.detail::<Fetched>()?,
+            }),
+            Kind::CredentialInvalidated => Body::CredentialInvalidated(CredentialInvalidated {
+                credential: self.need(self.credential_seq, "credential_seq")?,
+                errcode: self.need(self.errcode, "errcode")?,
+                call: self.detail::<InvalidatedDetail>()?.call_seq,
+            }),
+            Kind::CredentialIssued => Body::CredentialIssued(CredentialIssued {
+                credential: self.need(self.credential_seq, "credential_seq")?,
+            }),
+        })
+    }
+
+    fn pending(&self) -> Result<CallPending, DamagedRow> {
+        Ok(CallPending {
+            method: self.method.clone().ok_or_else(|| self.damaged("column method is empty"))?,
+            cost: self.need(self.cost, "cost")?,
+            credential: self.credential_seq,
+            timeout_ms: self.need(self.timeout_ms, "timeout_ms")?,
+            request_bytes: self.need(self.request_bytes, "request_bytes")?,
+            request_sha256: self.request_sha256,
+            retry_of: self.detail::<PendingDetail>()?.retry_of,
+        })
+    }
+
+    fn posted(&self) -> Result<CallPosted, DamagedRow> {
+        Ok(CallPosted {
+            pending: self.need(self.pending_seq, "pending_seq")?,
+            cost: self.need(self.cost, "cost")?,
+            errcode: self.errcode,
+            http_status: self.need(self.http_status, "http_status")?,
+            latency_us: self.need(self.latency_us, "latency_us")?,
+            response_bytes: self.need(self.response_bytes, "response_bytes")?,
+            answer: self.detail()?,
+        })
+    }
+
+    fn ended(&self) -> Result<CallEnded, DamagedRow> {
+        Ok(CallEnded {
+            pending: self.need(self.pending_seq, "pending_seq")?,
+            reason: self.detail::<EndedDetail>()?.reason,
+        })
+    }
+}

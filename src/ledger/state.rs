@@ -1,0 +1,174 @@
+//! The folded state: everything that the entries say, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::quota::{Facets, Meters, Operator, shipped};
+
+use super::command::{Caller, RefusalKey};
+use super::directory::Directory;
+use super::entry::{CapOverride, Scope, Seq};
+
+/// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
+pub const FOLD_VERSION: u32 = 1;
+
+/// Calls without an outcome, at most: one more is refused.
+pub const PENDINGS_MAX: usize = 50_000;
+
+/// Names of APIs that the catalogue does not know, at most; further ones share the name [`OTHER_API`] and its limits.
+pub const UNKNOWN_APIS_MAX: usize = 1_000;
+
+/// Stands for every unknown API beyond [`UNKNOWN_APIS_MAX`].
+pub const OTHER_API: &str = "(other)";
+
+/// Expired calls whose late answer is still recognised.
+const EXPIRED_MAX: usize = 10_000;
+
+/// What was written before a process died may reach WeCom a little after its death is noticed.
+pub const EXPIRY_MARGIN_MS: i64 = 500;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub head: Seq,
+    pub tick: i64,
+    pub at: i64,
+    pub ledger_id: String,
+    pub clock: ClockBase,
+    pub directory: Arc<Directory>,
+    pub limits: Limits,
+    pub meters: Meters,
+    pub pendings: BTreeMap<Seq, Pending>,
+    /// (tick, pending) of every pending call and fetch.
+    pub deadlines: BTreeSet<(i64, Seq)>,
+    pub expired: BTreeMap<Seq, Pending>,
+    pub processes: BTreeMap<Seq, Process>,
+    /// Each egress IP is known by the entry that first named it.
+    pub egress_ips: BTreeMap<String, Seq>,
+    /// The second of the latest refusal entry of its kind.
+    pub refused: BTreeMap<RefusalKey, i64>,
+    pub unknown_apis: usize,
+}
+
+/// How ledger time relates to the machine's clocks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClockBase {
+    pub boot_id: String,
+    pub offset_ms: i64,
+    /// `at - tick` when wall time was last in step.
+    pub wall_minus_tick_ms: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    pub profile: String,
+    pub operator: Operator,
+    pub overrides: Vec<CapOverride>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { profile: "qyh-2015".to_owned(), operator: Operator::Corp, overrides: Vec::new() }
+    }
+}
+
+/// A call or a fetch of which the outcome is not yet known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pending {
+    pub what: PendingWhat,
+    pub corp: Seq,
+    pub app: Seq,
+    pub api: Seq,
+    pub api_key: Option<Seq>,
+    pub process: Option<Seq>,
+    pub egress_ip: Seq,
+    pub cost: u64,
+    pub tick: i64,
+    pub deadline: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PendingWhat {
+    Call,
+    Fetch,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    pub instance: String,
+    pub egress_ip: Seq,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let limits = Limits::default();
+        #[expect(clippy::expect_used, reason = "a test checks every profile that ships")]
+        let meters = shipped(&limits.profile, limits.operator)
+            .and_then(|profile| Meters::new(&profile).ok())
+            .expect("the default profile ships and is sound");
+        Self {
+            head: 0,
+            tick: 0,
+            at: 0,
+            ledger_id: String::new(),
+            clock: ClockBase::default(),
+            directory: Arc::default(),
+            meters,
+            limits,
+            pendings: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            expired: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            egress_ips: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            unknown_apis: 0,
+        }
+    }
+}
+
+impl State {
+    /// Why `caller` may not act for `app`, if it may not.
+    pub fn app_of(&self, caller: Caller, app: Seq) -> Option<&super::directory::App> {
+        let live = self.directory.live_app(app)?;
+        let may = match caller {
+            Caller::Key(key) => {
+                self.directory.api_keys.get(&key).is_some_and(|key| key.is_active() && key.may_use_app(app))
+            }
+            Caller::Secret(secret) => live.secret == secret,
+        };
+        may.then_some(live)
+    }
+
+    pub fn key_has(&self, caller: Caller, scope: Scope) -> bool {
+        match caller {
+            Caller::Key(key) => self.directory.api_keys.get(&key).is_some_and(|key| key.has(scope)),
+            Caller::Secret(_) => scope == Scope::Call,
+        }
+    }
+
+    /// The egress IP of a process; calls without a process share one key of their own.
+    pub fn egress_ip_of(&self, process: Option<Seq>) -> Seq {
+        process.and_then(|process| self.processes.get(&process)).map_or(0, |process| process.egress_ip)
+    }
+
+    pub(super) fn remember_expired(&mut self, seq: Seq, pending: Pending) {
+        self.expired.insert(seq, pending);
+        while self.expired.len() > EXPIRED_MAX {
+            self.expired.pop_first();
+        }
+    }
+}
+
+impl Pending {
+    pub fn facets<'a>(&self, api_name: &'a str) -> Facets<'a> {
+        Facets {
+            corp: self.corp,
+            app: self.app,
+            api: self.api,
+            api_name,
+            egress_ip: self.egress_ip,
+            api_key: self.api_key.unwrap_or(0),
+        }
+    }
+}
