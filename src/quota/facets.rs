@@ -1,0 +1,55 @@
+//! What of a call the limits look at: its facets, from which keys are derived, and its cost.
+
+use serde::{Deserialize, Serialize};
+
+use super::limit::{Dimension, Scope, Unit};
+
+/// The facets of one call. The numbers are references: `seq` of the entry that introduced the thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facets<'a> {
+    pub corp: u64,
+    pub app: u64,
+    pub api: u64,
+    pub api_name: &'a str,
+    pub egress_ip: u64,
+    pub api_key: u64,
+}
+
+/// The key of a counter: one place for each [`Dimension`], zero where the scope does not have it.
+pub(super) type Key = [u64; Dimension::ALL.len()];
+
+impl Facets<'_> {
+    pub(super) fn key(&self, scope: Scope) -> Key {
+        let part = |dimension, value| if scope.has(dimension) { value } else { 0 };
+        [
+            part(Dimension::Corp, self.corp),
+            part(Dimension::App, self.app),
+            part(Dimension::Api, self.api),
+            part(Dimension::EgressIp, self.egress_ip),
+            part(Dimension::ApiKey, self.api_key),
+        ]
+    }
+}
+
+/// What a call takes from the limits, in each unit. A limit in whose unit a call costs nothing ignores the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    pub calls: u64,
+    pub person_times: u64,
+    pub accounts: u64,
+    pub apps: u64,
+}
+
+impl Cost {
+    /// One call that takes nothing else.
+    pub const CALL: Self = Self { calls: 1, person_times: 0, accounts: 0, apps: 0 };
+
+    pub fn of(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Calls => self.calls,
+            Unit::PersonTimes => self.person_times,
+            Unit::Accounts => self.accounts,
+            Unit::Apps => self.apps,
+        }
+    }
+}
