@@ -42,7 +42,8 @@ impl SystemClock {
     #[cfg(feature = "test-clock")]
     fn offset_ms(&self) -> (i64, i64) {
         let text = self.offset_file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-        let mut numbers = text.iter().flat_map(|text| text.split_whitespace()).filter_map(|part| part.parse().ok());
+        let mut numbers =
+            text.iter().flat_map(|text| text.split_whitespace()).filter_map(|part| part.parse().ok());
         let both = numbers.next().unwrap_or(0);
         (both, both + numbers.next().unwrap_or(0))
     }

@@ -2,7 +2,13 @@
 //!
 //! Read `ARCHITECTURE.md` first; the modules are listed there in reading order.
 
+pub mod app;
+pub mod broker;
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod gateway;
+pub mod http;
 pub mod ledger;
 pub mod quota;
 pub mod sandbox;

@@ -33,7 +33,9 @@ pub enum VaultError {
     TooOpen(String),
     #[error("no randomness from the operating system: {0}")]
     Random(String),
-    #[error("a sealed secret does not open: it was changed, belongs to another row, or was sealed with another key")]
+    #[error(
+        "a sealed secret does not open: it was changed, belongs to another row, or was sealed with another key"
+    )]
     Sealed,
 }
 

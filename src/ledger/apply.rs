@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::quota::{Cap, Cost};
+use crate::wecom::errcodes::is_bad_secret_from_gettoken;
 
 use super::command::RefusalKey;
 use super::directory::{ApiKey, App, Corp, Credential, CredentialRow, Directory, Fetch, FetchFailure};
@@ -22,11 +23,6 @@ const BACKOFF_MAX_MS: i64 = 60_000;
 
 /// Why a call or fetch expired whose process is gone; says nothing about WeCom.
 pub const PROCESS_DIED: &str = "process_died";
-
-/// The codes by which gettoken says that the secret is wrong.
-pub fn is_bad_secret(errcode: i64) -> bool {
-    matches!(errcode, 40001 | 40013 | 40091)
-}
 
 /// Brings the state to the moment after `entry`.
 pub fn apply(state: &mut State, entry: &Entry) {
@@ -334,7 +330,7 @@ fn fail_fetch(state: &mut State, entry: &Entry, pending: Seq, errcode: Option<i6
         credential.failures = credential.failures.saturating_add(1);
         let backoff = (500_i64 << credential.failures.min(7)).min(BACKOFF_MAX_MS);
         credential.not_before = entry.tick + if errcode == Some(45009) { BACKOFF_MAX_MS } else { backoff };
-        credential.blocked = errcode.filter(|&code| is_bad_secret(code));
+        credential.blocked = errcode.filter(|&code| is_bad_secret_from_gettoken(code));
         credential.last_failure = Some(FetchFailure { tick: entry.tick, errcode, reason: reason.to_owned() });
     });
 }

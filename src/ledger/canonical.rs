@@ -21,7 +21,8 @@ pub trait Names {
 /// The line, without a line feed at its end.
 pub fn line(row: &Row, names: &impl Names) -> String {
     let mut out = String::with_capacity(384);
-    let _ = write!(out, "{{\"seq\":{},\"at\":\"{}\",\"kind\":\"{}\"", row.seq, instant(row.at), row.kind.name());
+    let _ =
+        write!(out, "{{\"seq\":{},\"at\":\"{}\",\"kind\":\"{}\"", row.seq, instant(row.at), row.kind.name());
     text(&mut out, "corp_id", row.corp.and_then(|corp| names.corp_id(corp)));
     text(&mut out, "agent_id", row.app.and_then(|app| names.agent_id(app)));
     text(&mut out, "api", row.api.and_then(|api| names.api(api)));

@@ -31,27 +31,97 @@ impl Caller {
 
 #[derive(Debug, Clone)]
 pub enum Command {
-    CreateLedger { ledger_id: String, version: String },
-    StartProcess { instance: String, pid: u32, egress_ip: String, version: String },
-    EndProcess { process: Seq, how: EndedHow },
-    Recovered { reason: String },
-    PutCorp { corp_id: String, account_cap: u64 },
-    RemoveCorp { corp_id: String },
-    PutApp { corp_id: String, agent_id: String, secret: Plain, fingerprint: Fingerprint },
-    ResetApp { corp_id: String, agent_id: String },
-    RemoveApp { corp_id: String, agent_id: String },
-    CreateApiKey { name: String, scopes: Vec<Scope>, apps: Vec<String>, apis: Vec<String>, fingerprint: Fingerprint },
-    SetApiKey { api_key: Seq, change: ApiKeyChange },
-    PutLimits { profile: String, operator: Operator },
-    PutCap { corp_id: String, limit: String, cap: Option<u64> },
+    CreateLedger {
+        ledger_id: String,
+        version: String,
+    },
+    StartProcess {
+        instance: String,
+        pid: u32,
+        egress_ip: String,
+        version: String,
+    },
+    EndProcess {
+        process: Seq,
+        how: EndedHow,
+    },
+    Recovered {
+        reason: String,
+    },
+    PutCorp {
+        corp_id: String,
+        account_cap: u64,
+    },
+    RemoveCorp {
+        corp_id: String,
+    },
+    PutApp {
+        corp_id: String,
+        agent_id: String,
+        secret: Plain,
+        fingerprint: Fingerprint,
+    },
+    ResetApp {
+        corp_id: String,
+        agent_id: String,
+    },
+    RemoveApp {
+        corp_id: String,
+        agent_id: String,
+    },
+    CreateApiKey {
+        name: String,
+        scopes: Vec<Scope>,
+        apps: Vec<String>,
+        apis: Vec<String>,
+        fingerprint: Fingerprint,
+    },
+    SetApiKey {
+        api_key: Seq,
+        change: ApiKeyChange,
+    },
+    PutLimits {
+        profile: String,
+        operator: Operator,
+    },
+    PutCap {
+        corp_id: String,
+        limit: String,
+        cap: Option<u64>,
+    },
     Admit(Admit),
-    Settle { pending: Seq, outcome: Outcome, caller: Option<Caller> },
-    BeginFetch { app: Seq, why: FetchReason, timeout_ms: u32 },
-    EndFetch { pending: Seq, outcome: FetchOutcome },
-    Invalidate { credential: Seq, app: Seq, errcode: i64, call: Option<Seq> },
-    Issue { app: Seq, caller: Caller },
+    Settle {
+        pending: Seq,
+        outcome: Outcome,
+        caller: Option<Caller>,
+    },
+    BeginFetch {
+        app: Seq,
+        why: FetchReason,
+        timeout_ms: u32,
+    },
+    EndFetch {
+        pending: Seq,
+        outcome: FetchOutcome,
+    },
+    Invalidate {
+        credential: Seq,
+        app: Seq,
+        errcode: i64,
+        call: Option<Seq>,
+    },
+    Issue {
+        app: Seq,
+        caller: Caller,
+    },
     /// Writes down refusals that were answered without an entry of their own.
-    FlushRefusals { refusal: RefusalKey, count: u64, errcode: i64, used: u64, cap: u64 },
+    FlushRefusals {
+        refusal: RefusalKey,
+        count: u64,
+        errcode: i64,
+        used: u64,
+        cap: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +158,19 @@ pub struct Admit {
 /// How a call ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    Posted { errcode: Option<i64>, http_status: u16, latency_us: u64, response_bytes: u64, answer: AnswerNotes },
-    Voided { reason: String },
-    Expired { reason: String },
+    Posted {
+        errcode: Option<i64>,
+        http_status: u16,
+        latency_us: u64,
+        response_bytes: u64,
+        answer: AnswerNotes,
+    },
+    Voided {
+        reason: String,
+    },
+    Expired {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +183,27 @@ pub enum FetchReason {
 
 #[derive(Debug, Clone)]
 pub enum FetchOutcome {
-    Token { token: Plain, fingerprint: Fingerprint, expires_in_ms: i64, refresh_after_ms: i64, http_status: u16, latency_us: u64 },
-    Refused { errcode: i64, errmsg: String, http_status: u16, latency_us: u64 },
+    Token {
+        token: Plain,
+        fingerprint: Fingerprint,
+        expires_in_ms: i64,
+        refresh_after_ms: i64,
+        http_status: u16,
+        latency_us: u64,
+    },
+    Refused {
+        errcode: i64,
+        errmsg: String,
+        http_status: u16,
+        latency_us: u64,
+    },
     /// No byte was written.
-    NotSent { reason: String },
-    Unknown { reason: String },
+    NotSent {
+        reason: String,
+    },
+    Unknown {
+        reason: String,
+    },
 }
 
 /// Refusals of one second that share this are counted in one entry.
@@ -123,31 +219,57 @@ pub struct RefusalKey {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// The entry that the command introduced, or the one that says the same already.
-    Done { seq: Seq, changed: bool },
-    Admitted { pending: Seq, credential: Option<Seq>, reading: Option<Reading> },
+    Done {
+        seq: Seq,
+        changed: bool,
+    },
+    Admitted {
+        pending: Seq,
+        credential: Option<Seq>,
+        reading: Option<Reading>,
+    },
     /// Permission is not given; nothing was taken.
     Refused(Refusal),
-    Settled { seq: Seq },
-    Fetch { pending: Seq, secret: Seq },
+    Settled {
+        seq: Seq,
+    },
+    Fetch {
+        pending: Seq,
+        secret: Seq,
+    },
     /// A valid row is there, nothing to fetch.
-    Have { credential: Seq },
+    Have {
+        credential: Seq,
+    },
     /// Somebody else is fetching.
     Wait,
-    Issued { credential: Seq, expires_tick: i64 },
+    Issued {
+        credential: Seq,
+        expires_tick: i64,
+    },
     /// The command does not fit what the ledger holds; says what to do.
     Rejected(Rejected),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    Limit { reading: Reading, retry_at: Option<i64>, key: RefusalKey, recorded: bool },
+    Limit {
+        reading: Reading,
+        retry_at: Option<i64>,
+        key: RefusalKey,
+        recorded: bool,
+    },
     Unauthorized(Unauthorized),
     /// No valid credential: ask for one to be fetched.
     NoCredential,
     /// Too many calls without an outcome.
     Busy,
     /// The credential can't be fetched now.
-    CredentialUnavailable { errcode: Option<i64>, reason: String, retry_at: Option<i64> },
+    CredentialUnavailable {
+        errcode: Option<i64>,
+        reason: String,
+        retry_at: Option<i64>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

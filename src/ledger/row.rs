@@ -3,8 +3,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::entry::{
-    AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated, CredentialIssued,
-    CredentialPosted, Entry, Fetched, Refs, Seq,
+    AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated,
+    CredentialIssued, CredentialPosted, Entry, Fetched, Refs, Seq,
 };
 use super::kind::Kind;
 
@@ -258,7 +258,13 @@ impl Row {
             Kind::LimitsPut => Body::LimitsPut(self.detail()?),
             Kind::CallRefused => {
                 let RefusedDetail { limit, used, cap, count } = self.detail()?;
-                Body::CallRefused(CallRefused { limit, errcode: self.need(self.errcode, "errcode")?, used, cap, count })
+                Body::CallRefused(CallRefused {
+                    limit,
+                    errcode: self.need(self.errcode, "errcode")?,
+                    used,
+                    cap,
+                    count,
+                })
             }
             Kind::CallPending => Body::CallPending(self.pending()?),
             Kind::CallPosted => Body::CallPosted(self.posted()?),

@@ -19,7 +19,12 @@ pub struct LockFiles {
 impl LockFiles {
     pub fn open(dir: &Path, owner: [u8; 8]) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        Ok(Self { queue: open(&dir.join("queue"))?, write: open(&dir.join("write"))?, dir: dir.to_owned(), owner })
+        Ok(Self {
+            queue: open(&dir.join("queue"))?,
+            write: open(&dir.join("write"))?,
+            dir: dir.to_owned(),
+            owner,
+        })
     }
 
     /// Blocks until it is our turn. Answers whether another owner has held the lock since we did.

@@ -191,7 +191,9 @@ impl<L: Log> Committer<L> {
                 _ => {}
             }
         }
-        self.answered_for.retain(|pending| state.pendings.contains_key(pending));
+        if self.answered_for.len() > 2 * state.pendings.len() + 1024 {
+            self.answered_for.retain(|pending| state.pendings.contains_key(pending));
+        }
         self.shared.publish(&state);
         self.state = Some(state);
         if self.state.as_ref().is_some_and(|state| state.head >= self.snapshot_at + SNAPSHOT_EVERY) {

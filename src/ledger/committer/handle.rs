@@ -92,7 +92,11 @@ pub struct LedgerHandle {
 }
 
 impl LedgerHandle {
-    pub(super) fn new(outbox: mpsc::Sender<Job>, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        outbox: mpsc::Sender<Job>,
+        shared: Arc<Shared>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
         Self { outbox, shared, stopped }
     }
 

@@ -23,8 +23,8 @@ use super::entry::Seq;
 use super::row::Row;
 use super::state::State;
 
-pub use handle::{LedgerError, LedgerHandle};
 use handle::Shared;
+pub use handle::{LedgerError, LedgerHandle};
 use refusals::Refusals;
 
 /// Jobs that wait for the committer, at most.
@@ -48,7 +48,10 @@ pub struct Registration {
 }
 
 enum Job {
-    Decide { command: Command, answer: oneshot::Sender<Result<Reply, LedgerError>> },
+    Decide {
+        command: Command,
+        answer: oneshot::Sender<Result<Reply, LedgerError>>,
+    },
     /// Looks at the state after everything before it is durable.
     Read(Box<dyn FnOnce(Result<(&State, Now), LedgerError>) + Send>),
 }
@@ -110,7 +113,9 @@ pub async fn start<L: Log + Send + 'static>(
             let _ = stopped.send(true);
         })
         .map_err(setup)?;
-    loaded.await.map_err(|_| StoreError::Setup("the committer stopped while it loaded the ledger".to_owned()))??;
+    loaded
+        .await
+        .map_err(|_| StoreError::Setup("the committer stopped while it loaded the ledger".to_owned()))??;
     Ok(LedgerHandle::new(outbox, shared, on_stopped))
 }
 

@@ -39,8 +39,12 @@ impl Refusals {
         let closed = self.closed;
         self.counted
             .extract_if(|_, counted| closed || counted.second < tick / 1000)
-            .map(|(refusal, Counted { count, used, cap, .. })| {
-                Command::FlushRefusals { refusal, count, errcode: 45009, used, cap }
+            .map(|(refusal, Counted { count, used, cap, .. })| Command::FlushRefusals {
+                refusal,
+                count,
+                errcode: 45009,
+                used,
+                cap,
             })
             .collect()
     }
@@ -49,7 +53,8 @@ impl Refusals {
     pub(super) fn put_back(&mut self, commands: Vec<Command>) {
         for command in commands {
             if let Command::FlushRefusals { refusal, count, used, cap, .. } = command {
-                self.counted.entry(refusal).or_insert(Counted { second: 0, count: 0, used, cap }).count += count;
+                self.counted.entry(refusal).or_insert(Counted { second: 0, count: 0, used, cap }).count +=
+                    count;
             }
         }
     }

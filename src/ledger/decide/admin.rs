@@ -24,7 +24,8 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
             let mut decision = change_app(state, &corp_id, &agent_id, Body::AppRemoved);
             if let Some((_, app)) = state.directory.app(&corp_id, &agent_id) {
                 let newest = app.credential.newest.as_ref().map(|row| row.seq);
-                decision.erase = [Some(app.secret), newest, app.credential.previous].into_iter().flatten().collect();
+                decision.erase =
+                    [Some(app.secret), newest, app.credential.previous].into_iter().flatten().collect();
             }
             decision
         }
@@ -87,14 +88,21 @@ fn remove_corp(state: &State, corp_id: &str) -> Decision {
     let Some((seq, _)) = directory.corp(corp_id) else { return unknown_corp(corp_id) };
     if let Some((_, app)) = directory.live_apps().find(|(_, app)| app.corp == seq) {
         let agent_id = &app.agent_id;
-        let what = format!("corp `{corp_id}` still has app {corp_id}/{agent_id}; remove its apps first: app remove");
+        let what =
+            format!("corp `{corp_id}` still has app {corp_id}/{agent_id}; remove its apps first: app remove");
         return Decision::rejected(Rejected::Conflict(what));
     }
     let refs = Refs { corp: Some(seq), ..Refs::default() };
     Decision::one(refs, Body::CorpRemoved, Reply::Done { seq, changed: true })
 }
 
-fn put_app(state: &State, corp_id: &str, agent_id: String, secret: Plain, fingerprint: Fingerprint) -> Decision {
+fn put_app(
+    state: &State,
+    corp_id: &str,
+    agent_id: String,
+    secret: Plain,
+    fingerprint: Fingerprint,
+) -> Decision {
     let directory = &state.directory;
     let Some((corp, _)) = directory.corp(corp_id) else { return unknown_corp(corp_id) };
     if let Err(decision) = check_id("AGENT_ID", &agent_id) {
@@ -131,7 +139,8 @@ fn create_api_key(
     apis: Vec<String>,
     fingerprint: Fingerprint,
 ) -> Decision {
-    let printable = !name.trim().is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
+    let printable =
+        !name.trim().is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
     if !printable {
         return Decision::invalid(format!("a key needs a name of 1 to {NAME_MAX} printable characters"));
     }
@@ -195,7 +204,9 @@ fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Dec
         .collect();
     if !of_corp.contains(&limit) {
         let known = of_corp.join(", ");
-        return Decision::invalid(format!("`{limit}` is not a limit per corp of the active profile; use one of: {known}"));
+        return Decision::invalid(format!(
+            "`{limit}` is not a limit per corp of the active profile; use one of: {known}"
+        ));
     }
     let mut overrides = current.overrides.clone();
     overrides.retain(|own| (own.corp, &own.limit) != (corp, &limit));
@@ -207,7 +218,9 @@ fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Dec
 
 fn put_limits(state: &State, put: LimitsPut) -> Decision {
     let current = &state.limits;
-    if (&current.profile, current.operator, &current.overrides) == (&put.profile, put.operator, &put.overrides) {
+    if (&current.profile, current.operator, &current.overrides)
+        == (&put.profile, put.operator, &put.overrides)
+    {
         return unchanged(0);
     }
     let done = Reply::Done { seq: state.head + 1, changed: true };

@@ -4,9 +4,7 @@ use crate::ledger::command::{
     Admit, Caller, Now, Outcome, Refusal, RefusalKey, Rejected, Reply, Unauthorized,
 };
 use crate::ledger::directory::App;
-use crate::ledger::entry::{
-    Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq,
-};
+use crate::ledger::entry::{Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq};
 use crate::ledger::state::{PENDINGS_MAX, PendingWhat, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading};
 

@@ -1,7 +1,9 @@
 //! Credentials: one fetch at a time, compare-and-rotate, who was issued what.
 
 use crate::ledger::apply::{FORCED_FETCHES_MAX, SAME_TOKEN_PAUSE_MS};
-use crate::ledger::command::{Caller, FetchOutcome, FetchReason, Now, Refusal, Rejected, Reply, Unauthorized};
+use crate::ledger::command::{
+    Caller, FetchOutcome, FetchReason, Now, Refusal, Rejected, Reply, Unauthorized,
+};
 use crate::ledger::directory::{App, Credential};
 use crate::ledger::entry::{
     Body, CallEnded, CredentialInvalidated, CredentialIssued, CredentialPending, CredentialPosted, Draft,
@@ -57,7 +59,8 @@ pub(super) fn begin_fetch(
     };
     if let Judgement::Refused(refused) = judge(state, &facets, &Cost::CALL, now.tick) {
         let quota::Refusal { reading, retry_at, .. } = refused;
-        let reason = format!("limit {} of gettoken is used up ({} of {})", reading.limit, reading.used, reading.cap);
+        let reason =
+            format!("limit {} of gettoken is used up ({} of {})", reading.limit, reading.used, reading.cap);
         let refusal = Refusal::CredentialUnavailable { errcode: Some(45009), reason, retry_at };
         return Decision::reply(Reply::Refused(refusal));
     }
@@ -81,11 +84,17 @@ fn not_now(credential: &Credential, now: Now) -> Option<Refusal> {
     if now.tick < credential.not_before {
         let reason = last.map_or_else(|| "fetching pauses".to_owned(), |failure| failure.reason.clone());
         let errcode = last.and_then(|failure| failure.errcode);
-        return Some(Refusal::CredentialUnavailable { errcode, reason, retry_at: Some(credential.not_before) });
+        return Some(Refusal::CredentialUnavailable {
+            errcode,
+            reason,
+            retry_at: Some(credential.not_before),
+        });
     }
     let forced = credential.newest.as_ref().is_some_and(|row| row.invalidated && now.tick < row.expires_tick);
     let oldest = credential.forced.first().copied().unwrap_or(i64::MIN);
-    if forced && credential.forced.len() >= FORCED_FETCHES_MAX && now.tick < oldest.saturating_add(FORCED_WINDOW_MS)
+    if forced
+        && credential.forced.len() >= FORCED_FETCHES_MAX
+        && now.tick < oldest.saturating_add(FORCED_WINDOW_MS)
     {
         let reason = "WeCom keeps rejecting the tokens that it issues for this app".to_owned();
         let retry_at = Some(oldest + FORCED_WINDOW_MS);
@@ -108,10 +117,18 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
         FetchOutcome::Unknown { reason } => expired(reason),
         FetchOutcome::Refused { errcode, errmsg, http_status, latency_us } => {
             let fetched = Fetched::Error { errmsg };
-            let posted = CredentialPosted { pending, errcode: Some(errcode), http_status, latency_us, fetched };
+            let posted =
+                CredentialPosted { pending, errcode: Some(errcode), http_status, latency_us, fetched };
             Decision::one(refs, Body::CredentialPosted(posted), Reply::Settled { seq: state.head + 1 })
         }
-        FetchOutcome::Token { token, fingerprint, expires_in_ms, refresh_after_ms, http_status, latency_us } => {
+        FetchOutcome::Token {
+            token,
+            fingerprint,
+            expires_in_ms,
+            refresh_after_ms,
+            http_status,
+            latency_us,
+        } => {
             let app = state.directory.apps.get(&found.app);
             let before = app.and_then(|app| app.credential.newest.as_ref());
             // Counted from before the request left: WeCom can't have started the lifetime earlier.

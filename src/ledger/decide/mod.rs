@@ -157,8 +157,7 @@ fn api_ref(state: &State, name: &str) -> (Seq, Option<Draft>) {
         return (seq, None);
     }
     let full = state.unknown_apis >= UNKNOWN_APIS_MAX;
-    let name =
-        if full && crate::wecom::catalogue::lookup(name).is_none() { OTHER_API } else { name };
+    let name = if full && crate::wecom::catalogue::lookup(name).is_none() { OTHER_API } else { name };
     if let Some(seq) = directory.api(name) {
         return (seq, None);
     }

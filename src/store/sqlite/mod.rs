@@ -41,7 +41,8 @@ fn writer_options(data_dir: &Path) -> SqliteConnectOptions {
 
 /// Creates the database or brings it up to date. The caller holds the write lock: SQLite has no migration lock.
 pub async fn migrate(data_dir: &Path) -> Result<(), StoreError> {
-    let setup = |error: sqlx::Error| StoreError::Setup(format!("{}: {error}", data_dir.join(DATABASE).display()));
+    let setup =
+        |error: sqlx::Error| StoreError::Setup(format!("{}: {error}", data_dir.join(DATABASE).display()));
     let mut connection = writer_options(data_dir).create_if_missing(true).connect().await.map_err(setup)?;
     check_version(&mut connection).await?;
     sqlx::migrate!()

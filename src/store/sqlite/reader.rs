@@ -95,7 +95,13 @@ impl Reader {
         Ok(Page { rows, next: (reached < end && reached > 0).then_some(reached as Seq) })
     }
 
-    async fn scan(&self, after: i64, until: i64, limit: u32, filter: &EntryFilter) -> Result<Vec<Row>, StoreError> {
+    async fn scan(
+        &self,
+        after: i64,
+        until: i64,
+        limit: u32,
+        filter: &EntryFilter,
+    ) -> Result<Vec<Row>, StoreError> {
         let kind = filter.kind.map(|kind| kind as i64);
         let int = |value: Option<Seq>| value.map(|value| value as i64);
         let (corp, app, api, api_key) =

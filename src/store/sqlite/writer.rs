@@ -47,7 +47,8 @@ impl Writer {
 
     async fn try_append(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let connection = self.connection()?;
-        let single = batch.rows.len() <= insert::ROWS_MAX && batch.sealed.is_empty() && batch.erase.is_empty();
+        let single =
+            batch.rows.len() <= insert::ROWS_MAX && batch.sealed.is_empty() && batch.erase.is_empty();
         if single {
             // One statement is a transaction of its own, and saves two round trips.
             insert::statement(&batch.rows).execute(connection).await.map_err(write_error)?;
@@ -116,7 +117,9 @@ impl Log for Writer {
         let checkpoint = sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await;
         let (busy, _, _): (i64, i64, i64) = checkpoint.map_err(write_error)?;
         if busy != 0 {
-            return Err(StoreError::Write("a reader keeps the ledger from being verified; trying again".to_owned()));
+            return Err(StoreError::Write(
+                "a reader keeps the ledger from being verified; trying again".to_owned(),
+            ));
         }
         self.connection = Some(connection);
         Ok(())

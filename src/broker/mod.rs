@@ -1,0 +1,1 @@
+//! The broker: fetches each credential once, and knows its plain text.

@@ -1,0 +1,1 @@
+//! Settings: `wecom-ledger.toml` in the data directory < environment < flags. The documented sample is the defaults.

@@ -1,0 +1,1 @@
+//! The gateway: `/cgi-bin/…`, as SDKs know it.

@@ -1,0 +1,1 @@
+//! REST, health and, later, the dashboard.
