@@ -1,0 +1,270 @@
+//! One call, from its admission to its outcome on disk. Runs detached from the client's connection.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+
+use crate::ledger::command::{Admit, Command, Outcome, Refusal, Reply as LedgerReply};
+use crate::ledger::{LedgerError, Seq};
+use crate::quota::{Cost, Reading};
+use crate::wecom::catalogue::Credential;
+use crate::wecom::client::{Method, Request, Response, SendError};
+use crate::wecom::errcodes;
+use crate::wecom::path::ApiName;
+use crate::wecom::query::Query;
+use crate::wecom::reply::Reply;
+
+use super::Gateway;
+use super::auth::Identity;
+use super::gettoken::{ledger_failed, unauthorized, unavailable};
+use super::outgoing::{Outgoing, rate_limit_headers, seconds_until};
+use super::relay::{self, Read};
+use super::spool::Spooled;
+
+/// How often a credential may end between its fetch and the admission of the call that is to carry it.
+const ADMIT_ATTEMPTS: usize = 3;
+
+/// What a pending entry outlives the call's own timeout by.
+const PENDING_MARGIN_MS: u32 = 15_000;
+
+/// A call as it came from the client.
+pub(super) struct Call {
+    pub identity: Identity,
+    pub api: ApiName,
+    pub method: Method,
+    pub query: Query,
+    /// Where the API wants its credential.
+    pub param: Option<&'static str>,
+    pub headers: Vec<(String, Vec<u8>)>,
+    pub body: Spooled,
+}
+
+/// An admitted attempt: its entry is on disk.
+pub(super) struct Admitted {
+    pub pending: Seq,
+    pub credential: Option<Seq>,
+    pub reading: Option<Reading>,
+}
+
+/// What the first attempt left for the second.
+#[derive(Default)]
+struct Rejected {
+    credential: Option<Seq>,
+    attempt: Option<Seq>,
+}
+
+/// Where the answer goes; taken when it is given.
+pub(super) type Answer = oneshot::Sender<Outgoing>;
+
+pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
+    let mut rejected = Rejected::default();
+    loop {
+        match attempt(&gateway, &call, &rejected).await {
+            Attempt::Own(outgoing) => {
+                let _ = answer.send(outgoing);
+                return;
+            }
+            Attempt::Answered { admitted, response, begun } => {
+                let may_retry = rejected.attempt.is_none();
+                let read = relay::read(&gateway, &call, &admitted, response, begun).await;
+                let outdated = read.errcode().filter(|&errcode| may_retry && is_outdated(&call, errcode));
+                let (Some(errcode), Some(credential)) = (outdated, admitted.credential) else {
+                    return relay::deliver(&gateway, &call, &admitted, read, begun, answer).await;
+                };
+                let pending = admitted.pending;
+                if let Some(outgoing) =
+                    give_up_on(&gateway, &call, &admitted, read, begun, credential, errcode).await
+                {
+                    let _ = answer.send(outgoing);
+                    return;
+                }
+                rejected = Rejected { credential: Some(credential), attempt: Some(pending) };
+            }
+        }
+    }
+}
+
+enum Attempt {
+    /// Nothing to relay: refused, not sent, or of unknown outcome.
+    Own(Outgoing),
+    Answered {
+        admitted: Admitted,
+        response: Response,
+        begun: Instant,
+    },
+}
+
+async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Attempt {
+    let admitted = match admit(gateway, call, rejected).await {
+        Ok(admitted) => admitted,
+        Err(outgoing) => return Attempt::Own(outgoing),
+    };
+    let token = match admitted.credential {
+        None => None,
+        Some(credential) => match gateway.broker.token(credential).await {
+            Ok(token) => Some(token),
+            Err(error) => {
+                let outcome = Outcome::Voided { reason: format!("no token: {error}") };
+                settle(gateway, admitted.pending, outcome).await.ok();
+                return Attempt::Own(unavailable(&error, gateway.ledger.tick()));
+            }
+        },
+    };
+    let begun = Instant::now();
+    match send(gateway, call, token.as_deref()).await {
+        Ok(response) => Attempt::Answered { admitted, response, begun },
+        Err(error) => Attempt::Own(not_answered(gateway, call, admitted.pending, error).await),
+    }
+}
+
+async fn send(gateway: &Gateway, call: &Call, token: Option<&SecretString>) -> Result<Response, SendError> {
+    let query = match (token, call.param) {
+        (Some(token), Some(param)) => call.query.with_credential(param, token),
+        _ => call.query.without_credential(),
+    };
+    let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    let request = Request {
+        method: call.method.clone(),
+        api: &call.api,
+        query,
+        headers,
+        body: call.body.body(),
+        timeouts: gateway.settings.timeouts,
+    };
+    gateway.upstream.send(request).await
+}
+
+/// Gets the call admitted, with a credential fetched first where one is needed and none is valid.
+async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Result<Admitted, Outgoing> {
+    for _ in 0..ADMIT_ATTEMPTS {
+        let command = Command::Admit(Admit {
+            caller: call.identity.caller,
+            app: call.identity.app,
+            api: call.api.as_str().to_owned(),
+            method: call.method.as_str().to_owned(),
+            cost: Cost::CALL,
+            needs_credential: call.param.is_some(),
+            not_credential: rejected.credential,
+            retry_of: rejected.attempt,
+            timeout_ms: gateway.settings.total_timeout.as_millis() as u32 + PENDING_MARGIN_MS,
+            request_bytes: call.body.len,
+            request_sha256: call.body.sha256,
+        });
+        match gateway.ledger.decide(command).await.map_err(|error| ledger_failed(&error))? {
+            LedgerReply::Admitted { pending, credential, reading } => {
+                return Ok(Admitted { pending, credential, reading });
+            }
+            LedgerReply::Refused(Refusal::NoCredential) => {
+                let ensured = gateway.broker.ensure(call.identity.app).await;
+                ensured.map_err(|error| unavailable(&error, gateway.ledger.tick()))?;
+            }
+            LedgerReply::Refused(refusal) => return Err(refused(&refusal, call, gateway.ledger.tick())),
+            other => {
+                tracing::error!(?other, "unexpected answer to an admission");
+                break;
+            }
+        }
+    }
+    Err(Outgoing::own(&Reply::try_again("WeCom's tokens end as soon as they are issued; nothing was sent")))
+}
+
+fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
+    match refusal {
+        Refusal::Limit { reading, retry_at, .. } => {
+            let Reading { limit, cap, used, window_ms, .. } = reading;
+            let wait = retry_at.map(|at| seconds_until(at, tick).max(1));
+            let when = wait.map_or_else(|| "never".to_owned(), |wait| format!("in {wait} s"));
+            let detail = format!(
+                "limit {limit} for {}: {used} of {cap} calls used in {} s, nothing was sent; room again {when}",
+                call.api,
+                window_ms / 1000
+            );
+            let [policy, state] = rate_limit_headers(reading, tick);
+            let outgoing = Outgoing::own(&Reply::over_limit(&detail))
+                .header("ratelimit-policy", policy)
+                .header("ratelimit", state);
+            match wait {
+                Some(wait) => outgoing.header("retry-after", wait.to_string()),
+                None => outgoing,
+            }
+        }
+        Refusal::Unauthorized(why) => Outgoing::own(&unauthorized(*why)),
+        Refusal::Busy => {
+            Outgoing::own(&Reply::try_again("too many calls wait for their outcome; nothing was sent"))
+                .header("retry-after", "1")
+        }
+        Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
+            Outgoing::own(&Reply::try_again("no access_token for this app; nothing was sent"))
+        }
+    }
+}
+
+/// There is no answer: the entry says whether anything can have been sent, and so does the client's error.
+async fn not_answered(gateway: &Gateway, call: &Call, pending: Seq, error: SendError) -> Outgoing {
+    let (outcome, reply) = match error {
+        SendError::NotSent { reason } => {
+            let reply = Reply::try_again(&format!("WeCom could not be reached, nothing was sent: {reason}"));
+            (Outcome::Voided { reason }, reply)
+        }
+        SendError::Unknown { reason, .. } => {
+            let reply = unknown(call, &reason);
+            (Outcome::Expired { reason }, reply)
+        }
+    };
+    // The answer is the same whether or not this can be written: an entry left pending expires as spent.
+    settle(gateway, pending, outcome).await.ok();
+    Outgoing::own(&reply)
+}
+
+/// An outcome that is unknown may only be repeated where that is harmless.
+pub(super) fn unknown(call: &Call, reason: &str) -> Reply {
+    if call.api.reads() {
+        Reply::try_again(&format!("no usable answer from WeCom; this API only reads, so repeat it: {reason}"))
+    } else {
+        Reply::outcome_unknown(reason)
+    }
+}
+
+/// Puts an outcome on disk. If that fails the pending entry is left to expire as spent.
+pub(super) async fn settle(gateway: &Gateway, pending: Seq, outcome: Outcome) -> Result<(), LedgerError> {
+    match gateway.ledger.decide(Command::Settle { pending, outcome, caller: None }).await {
+        Ok(LedgerReply::Rejected(rejected)) => {
+            tracing::warn!(pending, %rejected, "an outcome came too late for its entry");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => {
+            gateway.ledger.abandon(pending);
+            Err(error)
+        }
+    }
+}
+
+/// Whether an answer says that the credential it was asked with has ended.
+fn is_outdated(call: &Call, errcode: i64) -> bool {
+    let credential = call.api.api().map_or(Credential::AccessToken, |api| api.credential);
+    call.param.is_some() && errcodes::refreshes_credential(errcode, credential)
+}
+
+/// Writes the first attempt's answer down and rotates its credential. An answer only if there is no second attempt.
+async fn give_up_on(
+    gateway: &Arc<Gateway>,
+    call: &Call,
+    admitted: &Admitted,
+    read: Read,
+    begun: Instant,
+    credential: Seq,
+    errcode: i64,
+) -> Option<Outgoing> {
+    if let Err(error) = settle(gateway, admitted.pending, read.outcome(begun)).await {
+        return Some(relay::not_recorded(call, &error));
+    }
+    let app = call.identity.app;
+    let invalidate = Command::Invalidate { credential, app, errcode, call: Some(admitted.pending) };
+    match gateway.ledger.decide(invalidate).await {
+        Ok(_) => None,
+        Err(error) => Some(ledger_failed(&error)),
+    }
+}

@@ -1,0 +1,133 @@
+//! Request bodies are read whole before a call is admitted: its cost, its digest and the one retry need all of it.
+//! Up to 64 KiB stay in memory, more goes to a file without a name.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::{BytesMut, Payload};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::wecom::client::RequestBody;
+
+const MEMORY_MAX: usize = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
+/// A client that sends nothing for this long has gone.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A body that can be sent as often as needed.
+#[derive(Debug, Clone)]
+pub struct Spooled {
+    pub len: u64,
+    /// None for an empty body.
+    pub sha256: Option<[u8; 32]>,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Memory(Bytes),
+    /// The place in the semaphore is given back with the last copy.
+    File(Arc<File>, Arc<OwnedSemaphorePermit>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error(
+        "the request body is longer than {0} bytes, the most that this gateway takes (call.body_max_bytes)"
+    )]
+    TooLong(u64),
+    #[error("the request body broke off or stopped: {0}")]
+    Client(String),
+    #[error("the request body could not be kept: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Reads a body of at most `max` bytes. A large one waits for a place in `large`, while its client waits for us.
+pub async fn spool(
+    mut payload: Payload,
+    declared: Option<u64>,
+    max: u64,
+    dir: &Path,
+    large: &Arc<Semaphore>,
+) -> Result<Spooled, SpoolError> {
+    if declared.is_some_and(|declared| declared > max) {
+        return Err(SpoolError::TooLong(max));
+    }
+    let mut memory = BytesMut::new();
+    let mut file: Option<(tokio::fs::File, OwnedSemaphorePermit)> = None;
+    let mut hash = Sha256::new();
+    let mut len = 0_u64;
+    while let Some(chunk) = next(&mut payload).await? {
+        len += chunk.len() as u64;
+        if len > max {
+            return Err(SpoolError::TooLong(max));
+        }
+        hash.update(&chunk);
+        match &mut file {
+            Some((file, _)) => file.write_all(&chunk).await?,
+            None if memory.len() + chunk.len() <= MEMORY_MAX => memory.extend_from_slice(&chunk),
+            None => {
+                let place = Arc::clone(large).acquire_owned().await.map_err(io::Error::other)?;
+                let mut new = tokio::fs::File::from_std(tempfile::tempfile_in(dir)?);
+                new.write_all(&memory).await?;
+                new.write_all(&chunk).await?;
+                memory = BytesMut::new();
+                file = Some((new, place));
+            }
+        }
+    }
+    let content = match file {
+        Some((mut file, place)) => {
+            file.flush().await?;
+            Content::File(Arc::new(file.into_std().await), Arc::new(place))
+        }
+        None => Content::Memory(memory.freeze()),
+    };
+    Ok(Spooled { len, sha256: (len > 0).then(|| hash.finalize().into()), content })
+}
+
+async fn next(payload: &mut Payload) -> Result<Option<Bytes>, SpoolError> {
+    match tokio::time::timeout(IDLE, payload.next()).await {
+        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+        Ok(None) => Ok(None),
+        Ok(Some(Err(error))) => Err(SpoolError::Client(error.to_string())),
+        Err(_) => Err(SpoolError::Client(format!("nothing came for {} s", IDLE.as_secs()))),
+    }
+}
+
+impl Spooled {
+    /// The body, from its beginning.
+    pub fn body(&self) -> RequestBody {
+        match &self.content {
+            Content::Memory(bytes) if bytes.is_empty() => RequestBody::Empty,
+            Content::Memory(bytes) => RequestBody::Bytes(bytes.clone()),
+            Content::File(file, _) => {
+                let start = (Arc::clone(file), 0_u64, self.len);
+                RequestBody::Stream { len: self.len, stream: stream::try_unfold(start, read).boxed() }
+            }
+        }
+    }
+}
+
+type Position = (Arc<File>, u64, u64);
+
+async fn read((file, at, len): Position) -> io::Result<Option<(Bytes, Position)>> {
+    if at >= len {
+        return Ok(None);
+    }
+    let want = CHUNK.min((len - at) as usize);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut buffer = vec![0; want];
+        file.read_exact_at(&mut buffer, at).map(|()| (buffer, file))
+    });
+    let (buffer, file) = read.await.map_err(io::Error::other)??;
+    Ok(Some((Bytes::from(buffer), (file, at + want as u64, len))))
+}
