@@ -1,1 +1,112 @@
 //! A simulated WeCom.
+//!
+//! It behaves as WeCom documents it, so that it catches mistakes of whoever calls it, and it shares no counting code
+//! with the rest of this crate: two programs that count in the same way make the same mistake.
+//!
+//! `/cgi-bin/…` is WeCom, `/sandbox/…` controls it (see `control`). Everything lives in memory, and all of it is
+//! bounded.
+
+mod answer;
+mod api;
+mod bans;
+mod budgets;
+mod call;
+mod clock;
+mod config;
+mod control;
+mod counters;
+mod directory;
+mod faults;
+mod inject;
+mod log;
+mod media;
+mod messages;
+mod names;
+mod random;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod world;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use tokio::sync::watch;
+
+use call::Call;
+use clock::Clock;
+pub use config::{
+    AppConfig, Config, CorpConfig, Limits, MessageBudget, MessageScope, RefetchLifetime, WindowKind,
+};
+use world::{Arrival, World};
+
+/// Serves the simulated WeCom until `shutdown` is ready.
+///
+/// Calls that hang on purpose end with the sandbox: their connections are closed without an answer.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let workers = config.workers.max(1);
+    let (stop, stopping) = watch::channel(false);
+    let shared = Shared { world: Mutex::new(World::new(config)?), clock: Clock::default(), stopping };
+    let shared = web::Data::new(shared);
+    let server = HttpServer::new(move || {
+        App::new().app_data(shared.clone()).configure(control::routes).default_service(web::to(wecom))
+    })
+    .workers(workers)
+    .keep_alive(Duration::from_mins(1))
+    .disable_signals()
+    .shutdown_timeout(2)
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    let mut server = pin!(server);
+    tokio::select! {
+        ended = &mut server => return Ok(ended?),
+        () = shutdown => {}
+    }
+    stop.send_replace(true);
+    let ((), ended) = tokio::join!(handle.stop(true), server);
+    Ok(ended?)
+}
+
+/// What all workers share.
+struct Shared {
+    /// A std mutex: it is held for microseconds and never across an await.
+    world: Mutex<World>,
+    clock: Clock,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// A panic in another request is no reason to refuse all the following ones.
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn wecom(request: HttpRequest, payload: web::Payload, shared: web::Data<Shared>) -> HttpResponse {
+    if !request.path().starts_with("/cgi-bin/") {
+        return HttpResponse::NotFound()
+            .content_type("text/html")
+            .body("<html><h1>404 Not Found</h1></html>");
+    }
+    let call = Call::read(&request, payload).await;
+    let arrival = {
+        let mut world = shared.world();
+        // Read under the lock, so that the log's numbers and its times have the same order.
+        let now = shared.clock.now_ms();
+        world.arrive(&call, now)
+    };
+    match arrival {
+        Arrival::Answered(answer) => answer.respond(),
+        Arrival::Struck(visit, strike, answer) => inject::play(shared, call, visit, strike, answer).await,
+    }
+}
