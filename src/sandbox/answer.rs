@@ -10,6 +10,7 @@ use actix_web::http::header::{
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::errmsg::errmsg;
 use super::random::Random;
 
 /// An answer, and the errcode in it (0 for files).
@@ -106,60 +107,5 @@ impl File {
             response.insert_header((CONTENT_RANGE, range));
         }
         response.body(self.bytes)
-    }
-}
-
-/// The beginning of WeCom's errmsg for a code.
-pub(super) const fn errmsg(errcode: i32) -> &'static str {
-    match errcode {
-        0 => "ok",
-        -1 => "system busy",
-        40001 => "invalid credential",
-        40003 => "invalid UserID",
-        40004 => "invalid media type",
-        40006 => "invalid file size",
-        40007 => "invalid media_id",
-        40008 => "invalid message type",
-        40013 => "invalid corpid",
-        40014 => "invalid access_token",
-        40029 => "invalid code",
-        40031 => "invalid user list",
-        40032 => "invalid user list length",
-        40035 | 40058 => "invalid argument",
-        40056 => "invalid agentid",
-        40063 => "some parameters are empty",
-        40066 => "invalid party list",
-        40068 => "invalid tagid",
-        40091 => "secret is invalid",
-        41001 => "access_token missing",
-        41002 => "corpid missing",
-        41004 => "secret missing",
-        41005 => "media data missing",
-        41006 => "media_id missing",
-        41009 => "userid missing",
-        41011 => "agentid missing",
-        42001 => "access_token expired",
-        44001 => "empty media data",
-        44004 => "text content is empty",
-        45001 => "media size out of limit",
-        45009 => "api freq out of limit",
-        45024 => "account count out of limit",
-        45033 => "api concurrent out of limit",
-        48002 => "api forbidden",
-        60020 => "not allow to access from your ip",
-        60008 => "department existed",
-        60102 => "userid existed",
-        60104 => "mobile existed",
-        60111 => "userid not found",
-        60123 => "invalid party id",
-        81001 => "too many departments",
-        81012 | 82001 => "touser & toparty & totag all empty",
-        81013 => "user & party & tag all invalid",
-        82002 => "invalid party list length",
-        82003 => "invalid tag list length",
-        91040 => "invalid ticket type",
-        301_002 => "not allow operate another agent with this accesstoken",
-        830_002 => "file size out of limit",
-        _ => "request failed",
     }
 }

@@ -16,6 +16,7 @@ mod config;
 mod control;
 mod counters;
 mod directory;
+mod errmsg;
 mod faults;
 mod inject;
 mod log;

@@ -27,8 +27,7 @@ const MSGTYPES: [&str; 11] = [
 pub(super) fn send(world: &mut World, context: Context<'_>) -> Reply {
     let Context { call, who, now } = context;
     let body = context.body()?;
-    let agent = body.get("agentid").ok_or(41011)?;
-    if number(agent).ok_or(40056)? != world.app(who).agent_id {
+    if number(body.get("agentid").ok_or(41011)?).ok_or(40056)? != world.app(who).agent_id {
         return Err(301_002);
     }
     let msgtype = text(body, "msgtype");
@@ -39,7 +38,7 @@ pub(super) fn send(world: &mut World, context: Context<'_>) -> Reply {
     let to = recipients::resolve(&world.corps[who.corp].directory, body)?;
     let limits = world.config.limits;
     let cap = world.corps[who.corp].account_cap;
-    // What is dropped was accepted all the same, so it is taken from the day's budget.
+    // What is dropped was accepted: it is taken from the day's budget all the same.
     world.budgets.spend_messages(&limits, who, cap, to.members.len(), now)?;
     let kind = world.config.windows;
     let (reached, dropped): (Vec<_>, Vec<_>) = to
