@@ -58,9 +58,16 @@ pub struct Gateway {
     large_bodies: Arc<Semaphore>,
     /// Calls run here, detached from their connection: a client that hangs up cancels no ledger work.
     runtime: tokio::runtime::Handle,
+    /// One clone for each call under way.
+    under_way: Arc<()>,
 }
 
 impl Gateway {
+    /// Calls that have begun and are not settled, whether or not their client still waits.
+    pub fn calls_under_way(&self) -> usize {
+        Arc::strong_count(&self.under_way) - 1
+    }
+
     /// Calls run on the runtime that this is called on.
     pub fn new(
         ledger: LedgerHandle,
@@ -71,7 +78,7 @@ impl Gateway {
     ) -> Arc<Self> {
         let runtime = tokio::runtime::Handle::current();
         let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        Arc::new(Self { ledger, vault, broker, upstream, settings, large_bodies, runtime })
+        Arc::new(Self { ledger, vault, broker, upstream, settings, large_bodies, runtime, under_way: Arc::default() })
     }
 }
 
@@ -117,7 +124,11 @@ async fn answer(
         .collect();
     let call = Call { identity, api, method, query, param, headers, body };
     let (answer, answered) = oneshot::channel();
-    gateway.runtime.spawn(call::run(Arc::clone(gateway), call, answer));
+    let (gateway_too, under_way) = (Arc::clone(gateway), Arc::clone(&gateway.under_way));
+    gateway.runtime.spawn(async move {
+        call::run(gateway_too, call, answer).await;
+        drop(under_way);
+    });
     answered
         .await
         .map_err(|_| own(Reply::outcome_unknown("the gateway failed while it made this call; see its log")))

@@ -34,6 +34,7 @@ impl<L: Log> Committer<L> {
                     answers.push(answer);
                 }
                 Job::Read(look) => reads.push(look),
+                Job::Stop => {}
             }
         }
         match self.commit(commands).await {
@@ -267,6 +268,7 @@ fn refuse(jobs: Vec<Job>, reason: &str) {
         match job {
             Job::Decide { answer, .. } => refuse_one(Some(answer), None, reason),
             Job::Read(look) => refuse_one(None, Some(look), reason),
+            Job::Stop => {}
         }
     }
 }

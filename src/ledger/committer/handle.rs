@@ -158,10 +158,9 @@ impl LedgerHandle {
         read(&self.shared.failure).clone()
     }
 
-    /// Lets go of the committer and waits until it has written its last entries. Other clones must be gone.
-    pub async fn stop(self) {
-        let Self { outbox, mut stopped, .. } = self;
-        drop(outbox);
-        let _ = stopped.wait_for(|stopped| *stopped).await;
+    /// Ends the committer and waits until it has written its last entries.
+    pub async fn stop(&self) {
+        let _ = self.outbox.send(Job::Stop).await;
+        let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 }

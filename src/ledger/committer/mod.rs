@@ -54,6 +54,8 @@ enum Job {
     },
     /// Looks at the state after everything before it is durable.
     Read(Box<dyn FnOnce(Result<(&State, Now), LedgerError>) + Send>),
+    /// The last job: what comes after it is refused.
+    Stop,
 }
 
 struct Committer<L> {
@@ -131,7 +133,13 @@ impl<L: Log> Committer<L> {
             let mut jobs = Vec::with_capacity(BATCH_MAX);
             match tokio::time::timeout(IDLE, self.inbox.recv_many(&mut jobs, BATCH_MAX)).await {
                 Ok(0) => break,
-                Ok(_) | Err(_) => self.batch(jobs).await,
+                Ok(_) | Err(_) => {
+                    let stopping = jobs.iter().any(|job| matches!(job, Job::Stop));
+                    if stopping {
+                        self.inbox.close();
+                    }
+                    self.batch(jobs).await;
+                }
             }
         }
         self.end().await;

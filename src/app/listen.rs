@@ -1,0 +1,71 @@
+//! Listening sockets: one process alone, or an old and a new one side by side.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const BACKLOG: i32 = 4096;
+
+/// Binds `address`. With `reuse_port` another process that did the same may be bound to it already.
+pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A hold on a listening socket, to hand its port over while the server still accepts.
+pub struct Handover(OwnedFd);
+
+impl Handover {
+    pub fn of(listener: &TcpListener) -> io::Result<Self> {
+        Ok(Self(listener.try_clone()?.into()))
+    }
+
+    /// From now on new connections go to the process that was bound after us, if there is one. Closing a socket
+    /// drops the connections that wait in its backlog, so they must stop coming before we close.
+    pub fn begin(self) -> io::Result<()> {
+        // A program of one instruction, which the kernel asks for the place of the socket in the group: ours is the
+        // first, the next one is 1. If there is no such place the kernel chooses as it did before.
+        let mut program = [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 1 }];
+        let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+        // SAFETY: the descriptor is open, and the kernel copies the program before the call returns.
+        let failed = unsafe {
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_REUSEPORT_CBPF,
+                (&raw const filter).cast(),
+                size_of::<libc::sock_fprog>() as libc::socklen_t,
+            )
+        };
+        if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// The server's side of TLS, from PEM files.
+pub fn tls(certificates: &Path, key: &Path) -> anyhow::Result<rustls::ServerConfig> {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificates)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("{}: not a PEM file with certificates", certificates.display()))?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("{}: not a PEM file with a private key", key.display()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("the certificate and the private key do not fit together")
+}
