@@ -1,1 +1,273 @@
-//! Settings: `wecom-ledger.toml` in the data directory < environment < flags. The documented sample is the defaults.
+//! Settings: the defaults < `wecom-ledger.toml` in the data directory < environment < flags.
+
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+pub use settings::{CallSettings, LogSettings, Settings, TokenSettings};
+
+/// The documented sample is what the defaults are read from.
+pub const SAMPLE: &str = include_str!("config.default.toml");
+
+/// The settings file in the data directory.
+pub const FILE: &str = "wecom-ledger.toml";
+
+pub const DATA_DIR_VARIABLE: &str = "WECOM_LEDGER_DATA_DIR";
+const DEFAULT_DATA_DIR: &str = "./wecom-ledger-data";
+
+/// How to look up an environment variable.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The settings of a service, complete and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub upstream: String,
+    pub egress_ip: String,
+    /// At least 1.
+    pub workers: usize,
+    pub reuse_port: bool,
+    pub insecure_listen: bool,
+    pub tls: Option<Tls>,
+    pub token: Token,
+    pub call: Call,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub refresh_at_secs: u64,
+    pub refresh_jitter_secs: u64,
+    pub fetch_timeout_secs: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub connect_timeout_secs: u64,
+    pub head_timeout_secs: u64,
+    pub idle_timeout_secs: u64,
+    pub total_timeout_secs: u64,
+    pub body_max_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What `demo` was asked for.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// None: a temporary one that is removed at the end.
+    pub data_dir: Option<PathBuf>,
+    pub listen: SocketAddr,
+    /// None: until it is interrupted.
+    pub duration: Option<Duration>,
+}
+
+/// What `sandbox` was asked for.
+#[derive(Debug, Clone)]
+pub struct SandboxOptions {
+    pub listen: SocketAddr,
+    pub windows: Windows,
+    /// A token fetch gives back the token that is still valid, as WeCom does, instead of a new one.
+    pub same_token: bool,
+    pub corp_id: String,
+    pub account_cap: u64,
+    /// Agent ids and their secrets.
+    pub apps: Vec<(String, SecretString)>,
+    pub enforce_limits: bool,
+    pub workers: usize,
+}
+
+/// How the simulated WeCom aligns its windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windows {
+    Sliding,
+    Clock,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+}
+
+fn invalid<T>(what: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid(what.into()))
+}
+
+/// Flag < environment < default.
+pub fn data_dir(flag: Option<PathBuf>, env: Environment<'_>) -> PathBuf {
+    let from_env = || env(DATA_DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    flag.or_else(from_env).unwrap_or_else(|| DEFAULT_DATA_DIR.into())
+}
+
+impl Config {
+    /// Reads the file in `data_dir`, if there is one, and lays environment and flags over it.
+    pub fn load(data_dir: PathBuf, flags: Settings, env: Environment<'_>) -> Result<Self, ConfigError> {
+        let path = data_dir.join(FILE);
+        let file = match std::fs::read_to_string(&path) {
+            Ok(text) => parse(&text, &path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Settings::default(),
+            Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
+        };
+        let settings = flags.over(Settings::from_env(env)?).over(file);
+        Self::check(data_dir, settings)
+    }
+
+    /// Completes settings with the defaults and checks them.
+    pub fn check(data_dir: PathBuf, settings: Settings) -> Result<Self, ConfigError> {
+        let settings = settings.over(parse(SAMPLE, Path::new("the defaults"))?);
+        let Settings { listen, upstream, egress_ip, workers, tls_cert, tls_key, .. } = settings;
+        let listen = given(listen, "listen")?;
+        let Ok(listen) = listen.parse::<SocketAddr>() else {
+            return invalid(format!("listen must be IP:PORT, such as 127.0.0.1:8700, not `{listen}`"));
+        };
+        let workers = match range("workers", workers, 0..=512)? {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers as usize,
+        };
+        let config = Self {
+            data_dir,
+            listen,
+            upstream: check_upstream(given(upstream, "upstream")?)?,
+            egress_ip: check_egress_ip(given(egress_ip, "egress_ip")?)?,
+            workers,
+            reuse_port: given(settings.reuse_port, "reuse_port")?,
+            insecure_listen: given(settings.insecure_listen, "insecure_listen")?,
+            tls: check_tls(tls_cert, tls_key)?,
+            token: check_token(&settings.token)?,
+            call: check_call(&settings.call)?,
+            log: check_log(settings.log)?,
+        };
+        config.check_exposure()?;
+        Ok(config)
+    }
+
+    fn check_exposure(&self) -> Result<(), ConfigError> {
+        let exposed = !self.listen.ip().is_loopback() && self.tls.is_none();
+        if !exposed || self.insecure_listen {
+            return Ok(());
+        }
+        invalid(format!(
+            "listening on {} without TLS would show API keys to everybody on the way; set tls_cert and tls_key, or \
+             say --insecure-listen if a proxy in front does TLS",
+            self.listen
+        ))
+    }
+}
+
+/// Reads settings; an error names the file, the line, and what is allowed there.
+fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line =
+            error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let shown = path.display();
+        let what = error.message();
+        ConfigError::Invalid(format!(
+            "{shown}, line {line}: {what}; `wecom-ledger config` shows every setting"
+        ))
+    })
+}
+
+fn given<T>(value: Option<T>, name: &str) -> Result<T, ConfigError> {
+    value.map_or_else(|| invalid(format!("{name} has no default")), Ok)
+}
+
+fn range(name: &str, value: Option<u64>, allowed: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    let value = given(value, name)?;
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    let (from, to) = allowed.into_inner();
+    invalid(format!("{name} must be {from} to {to}, not {value}"))
+}
+
+fn check_upstream(upstream: String) -> Result<String, ConfigError> {
+    let sound = url::Url::parse(&upstream)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if sound {
+        return Ok(upstream);
+    }
+    invalid(format!("upstream must be an origin such as https://qyapi.weixin.qq.com, not `{upstream}`"))
+}
+
+fn check_egress_ip(name: String) -> Result<String, ConfigError> {
+    if (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(name);
+    }
+    invalid("egress_ip must be 1 to 64 printable ASCII characters without spaces, such as 203.0.113.7")
+}
+
+fn check_tls(cert: Option<String>, key: Option<String>) -> Result<Option<Tls>, ConfigError> {
+    let path = |text: Option<String>| text.filter(|text| !text.is_empty()).map(PathBuf::from);
+    match (path(cert), path(key)) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some(Tls { cert, key })),
+        (Some(_), None) => invalid("tls_cert is set but tls_key is not; set both or none"),
+        (None, Some(_)) => invalid("tls_key is set but tls_cert is not; set both or none"),
+    }
+}
+
+fn check_token(token: &TokenSettings) -> Result<Token, ConfigError> {
+    let refresh_at_secs = range("token.refresh_at_secs", token.refresh_at_secs, 60..=7190)?;
+    let refresh_jitter_secs = range("token.refresh_jitter_secs", token.refresh_jitter_secs, 0..=3600)?;
+    if refresh_jitter_secs > refresh_at_secs / 2 {
+        return invalid("token.refresh_jitter_secs must be at most half of token.refresh_at_secs");
+    }
+    let fetch_timeout_secs = range("token.fetch_timeout_secs", token.fetch_timeout_secs, 1..=120)?;
+    Ok(Token { refresh_at_secs, refresh_jitter_secs, fetch_timeout_secs })
+}
+
+fn check_call(call: &CallSettings) -> Result<Call, ConfigError> {
+    let call = Call {
+        connect_timeout_secs: range("call.connect_timeout_secs", call.connect_timeout_secs, 1..=60)?,
+        head_timeout_secs: range("call.head_timeout_secs", call.head_timeout_secs, 1..=3600)?,
+        idle_timeout_secs: range("call.idle_timeout_secs", call.idle_timeout_secs, 1..=3600)?,
+        total_timeout_secs: range("call.total_timeout_secs", call.total_timeout_secs, 1..=3600)?,
+        body_max_bytes: range("call.body_max_bytes", call.body_max_bytes, 1024..=1 << 30)?,
+    };
+    if call.total_timeout_secs < call.head_timeout_secs {
+        return invalid("call.total_timeout_secs must not be shorter than call.head_timeout_secs");
+    }
+    Ok(call)
+}
+
+fn check_log(log: LogSettings) -> Result<Log, ConfigError> {
+    let format = match given(log.format, "log.format")?.as_str() {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        other => return invalid(format!("log.format must be \"text\" or \"json\", not `{other}`")),
+    };
+    let level = given(log.level, "log.level")?;
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&level) {
+        return invalid(format!(
+            "log.level must be error, warn, info, debug or trace, not `{level}`: {error}"
+        ));
+    }
+    Ok(Log { format, level })
+}

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod datadir;
 pub mod gateway;
 pub mod http;
 pub mod ledger;

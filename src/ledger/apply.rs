@@ -36,7 +36,8 @@ pub fn apply(state: &mut State, entry: &Entry) {
             if let Some(credential) = x.credential {
                 mark_used(state, entry.refs, credential);
             }
-            take(state, entry, PendingWhat::Call, x.cost, deadline);
+            let what = if x.reserved { PendingWhat::Reserved } else { PendingWhat::Call };
+            take(state, entry, what, x.cost, deadline);
         }
         Body::CallPosted(x) => settle(state, entry, x.pending, Some(x.cost), 0),
         Body::CallExpired(x) => settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS),
@@ -254,7 +255,7 @@ fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<u64>, margi
     let spent = calls(posted.unwrap_or(pending.cost));
     state.meters.settle(&pending.facets(name), &reserved, &spent, entry.tick + margin);
     state.meters.prune(entry.tick);
-    if margin > 0 && pending.what == PendingWhat::Call {
+    if margin > 0 && pending.what != PendingWhat::Fetch {
         state.remember_expired(seq, pending);
     }
 }

@@ -90,6 +90,8 @@ pub enum Command {
         cap: Option<u64>,
     },
     Admit(Admit),
+    /// Admits a call that the client makes itself; only such a call can be settled by a client.
+    Reserve(Admit),
     Settle {
         pending: Seq,
         outcome: Outcome,

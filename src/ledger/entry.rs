@@ -227,6 +227,8 @@ pub struct CallPending {
     pub timeout_ms: u32,
     pub request_bytes: u64,
     pub request_sha256: Option<[u8; 32]>,
+    /// The client makes the call itself, and says itself how it ended.
+    pub reserved: bool,
     /// The earlier attempt that this one repeats after a refreshed credential.
     pub retry_of: Option<Seq>,
 }

@@ -45,6 +45,8 @@ pub struct DamagedRow {
 
 #[derive(Serialize, serde::Deserialize, Default)]
 struct PendingDetail {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reserved: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<Seq>,
 }
@@ -195,8 +197,8 @@ impl Row {
         self.timeout_ms = Some(x.timeout_ms);
         self.request_bytes = Some(x.request_bytes);
         self.request_sha256 = x.request_sha256;
-        if x.retry_of.is_some() {
-            self.detail = json(&PendingDetail { retry_of: x.retry_of });
+        if x.reserved || x.retry_of.is_some() {
+            self.detail = json(&PendingDetail { reserved: x.reserved, retry_of: x.retry_of });
         }
     }
 
@@ -292,6 +294,7 @@ impl Row {
     }
 
     fn pending(&self) -> Result<CallPending, DamagedRow> {
+        let PendingDetail { reserved, retry_of } = self.detail()?;
         Ok(CallPending {
             method: self.method.clone().ok_or_else(|| self.damaged("column method is empty"))?,
             cost: self.need(self.cost, "cost")?,
@@ -299,7 +302,8 @@ impl Row {
             timeout_ms: self.need(self.timeout_ms, "timeout_ms")?,
             request_bytes: self.need(self.request_bytes, "request_bytes")?,
             request_sha256: self.request_sha256,
-            retry_of: self.detail::<PendingDetail>()?.retry_of,
+            reserved,
+            retry_of,
         })
     }
 

@@ -92,6 +92,8 @@ pub struct Pending {
 pub enum PendingWhat {
     Call,
     Fetch,
+    /// A call that the client makes itself.
+    Reserved,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use super::{Decision, api_ref, draft, refs_of};
 /// The name that a refusal carries when a key may not do what it asked.
 pub const NOT_ALLOWED: &str = "not_allowed";
 
-pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>) -> Decision {
+pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>, reserved: bool) -> Decision {
     let refused = |refusal| Decision::reply(Reply::Refused(refusal));
     if state.app_of(admit.caller, admit.app).is_none() {
         return unauthorized(state, &admit, now);
@@ -55,6 +55,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>)
                 timeout_ms: admit.timeout_ms,
                 request_bytes: admit.request_bytes,
                 request_sha256: admit.request_sha256,
+                reserved,
                 retry_of: admit.retry_of,
             });
             let drafts = named.into_iter().chain([draft(refs, body)]).collect();
@@ -159,14 +160,15 @@ pub(super) fn flush_refusals(key: RefusalKey, count: u64, errcode: i64, used: u6
     decision
 }
 
-/// `caller` is given where a client names the call, so that it can settle only its own.
+/// `caller` is given where a client names the call, so that it can settle only its own, and only one that it makes
+/// itself: voiding a call that the gateway has under way would give back what WeCom has counted.
 pub(super) fn settle(state: &State, pending: Seq, outcome: Outcome, caller: Option<Caller>) -> Decision {
     let (found, late) = match (state.pendings.get(&pending), state.expired.get(&pending)) {
-        (Some(found), _) if found.what == PendingWhat::Call => (found, false),
+        (Some(found), _) if found.what != PendingWhat::Fetch => (found, false),
         (_, Some(found)) => (found, true),
         _ => return Decision::rejected(no_such_pending(state, pending)),
     };
-    if caller.is_some_and(|caller| caller.api_key() != found.api_key) {
+    if caller.is_some_and(|caller| caller.api_key() != found.api_key || found.what != PendingWhat::Reserved) {
         return Decision::rejected(no_such_pending(state, pending));
     }
     let posted = |cost| match outcome.clone() {

@@ -67,7 +67,8 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Recovered { reason } => {
             Decision::one(Refs::default(), Body::StoreRecovered(StoreRecovered { reason }), done)
         }
-        Command::Admit(admit) => call::admit(state, admit, now, process),
+        Command::Admit(admit) => call::admit(state, admit, now, process, false),
+        Command::Reserve(admit) => call::admit(state, admit, now, process, true),
         Command::Settle { pending, outcome, caller } => call::settle(state, pending, outcome, caller),
         Command::FlushRefusals { refusal, count, errcode, used, cap } => {
             call::flush_refusals(refusal, count, errcode, used, cap)
@@ -119,7 +120,7 @@ fn expire(state: &State, pending: Seq, reason: &str) -> Option<Draft> {
     let refs = refs_of(found);
     let ended = CallEnded { pending, reason: reason.to_owned() };
     let body = match found.what {
-        PendingWhat::Call => Body::CallExpired(ended),
+        PendingWhat::Call | PendingWhat::Reserved => Body::CallExpired(ended),
         PendingWhat::Fetch => Body::CredentialExpired(ended),
     };
     Some(draft(refs, body))

@@ -25,6 +25,8 @@ pub struct EntryFilter {
     pub kind: Option<Kind>,
     pub corp: Option<Seq>,
     pub app: Option<Seq>,
+    /// Any of these.
+    pub apps: Option<Vec<Seq>>,
     pub api: Option<Seq>,
     pub api_key: Option<Seq>,
     pub errcode: Option<i64>,
@@ -107,11 +109,14 @@ impl Reader {
         let (corp, app, api, api_key) =
             (int(filter.corp), int(filter.app), int(filter.api), int(filter.api_key));
         let (errcode, limit) = (filter.errcode, i64::from(limit));
+        // A JSON list, because SQLite binds no lists.
+        let apps = filter.apps.as_ref().map(|apps| format!("{apps:?}"));
         let rows = sqlx::query_as!(
             Raw,
             "select * from entry where seq > ?1 and seq <= ?2 and (?3 is null or kind = ?3) \
              and (?4 is null or corp = ?4) and (?5 is null or app = ?5) and (?6 is null or api = ?6) \
-             and (?7 is null or api_key = ?7) and (?8 is null or errcode = ?8) order by seq limit ?9",
+             and (?7 is null or api_key = ?7) and (?8 is null or errcode = ?8) \
+             and (?9 is null or app in (select value from json_each(?9))) order by seq limit ?10",
             after,
             until,
             kind,
@@ -120,6 +125,7 @@ impl Reader {
             api,
             api_key,
             errcode,
+            apps,
             limit,
         )
         .fetch_all(&self.pool)
