@@ -33,6 +33,6 @@ ln -sf libfiu.so.1.1 "$tools/debian/usr/lib/libfiu.so.0"
 
 if ! PYTHONPATH="$tools/python" python3 -c 'import wechatpy.work' 2>/dev/null; then
     python3 -m pip install --quiet --disable-pip-version-check --target "$tools/python" --upgrade \
-        'wechatpy==1.8.18' 'requests>=2.31' cryptography
+        'wechatpy==2.0.0a26' 'requests>=2.31' cryptography
 fi
 PYTHONPATH="$tools/python" python3 -c 'import wechatpy.work'

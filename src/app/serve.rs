@@ -1,11 +1,10 @@
 //! `serve`: the ledger, the broker and the gateway behind one listener.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, Service as _};
+use actix_web::dev::Server;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,7 +59,8 @@ impl Service {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let registration = Registration { instance: datadir::new_instance()?, egress_ip: config.egress_ip.clone() };
         let opened = datadir::open(&config.data_dir, Some(registration)).await?;
-        let upstream = Upstream::new(&config.upstream)?;
+        let connect = Duration::from_secs(config.call.connect_timeout_secs);
+        let upstream = Upstream::new(&config.upstream, connect)?;
         let broker = Broker::new(
             opened.ledger.clone(),
             opened.reader.clone(),
@@ -73,7 +73,7 @@ impl Service {
         let total_timeout = settings.total_timeout;
         let gateway =
             Gateway::new(opened.ledger.clone(), Arc::clone(&opened.vault), broker, upstream, settings);
-        let address: SocketAddr = config.listen.parse().context("listen: expected an address such as 127.0.0.1:8700")?;
+        let address = config.listen;
         let listener = listen::bind(address, config.reuse_port)
             .with_context(|| format!("can't listen on {address}; is another process there? see --listen and --reuse-port"))?;
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
@@ -82,7 +82,7 @@ impl Service {
         let state = HttpState::new(opened.ledger.clone(), opened.reader.clone(), Arc::clone(&opened.vault));
         let server = server(&config, listener, &gateway, state, &drain)?;
         let handle = server.handle();
-        let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
         Ok(Self {
             url: format!("{scheme}://{address}"),
             opened,
@@ -138,9 +138,9 @@ fn server(
     .keep_alive(KEEP_ALIVE)
     .shutdown_timeout(LINGER_SECS)
     .disable_signals();
-    let server = match (&config.tls_cert, &config.tls_key) {
-        (Some(certificates), Some(key)) => server.listen_rustls_0_23(listener, listen::tls(certificates, key)?)?,
-        _ => server.listen(listener)?,
+    let server = match &config.tls {
+        Some(tls) => server.listen_rustls_0_23(listener, listen::tls(&tls.cert, &tls.key)?)?,
+        None => server.listen(listener)?,
     };
     Ok(server.run())
 }

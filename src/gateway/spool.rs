@@ -35,7 +35,7 @@ pub struct Spooled {
 enum Content {
     Memory(Bytes),
     /// The place in the semaphore is given back with the last copy.
-    File(Arc<File>, Arc<OwnedSemaphorePermit>),
+    File(Arc<File>, #[expect(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>),
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,6 @@ use super::{answer::Head, errmsg, path::ApiName};
 
 pub const DEFAULT_BASE: &str = "https://qyapi.weixin.qq.com";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than the keep-alive of any server in use, since a connection that the peer closes at the moment of writing
 /// costs an unknown outcome.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -104,12 +103,13 @@ pub enum BodyError {
 }
 
 impl Upstream {
-    pub fn new(base: &str) -> Result<Self, UpstreamError> {
+    /// `connect` bounds resolving, connecting and the TLS handshake: nothing is sent before they are done.
+    pub fn new(base: &str, connect: Duration) -> Result<Self, UpstreamError> {
         let base = parse_base(base)?;
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(connect)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             // Each attempt is an entry in the ledger, so none may happen behind its back.
             .retry(reqwest::retry::never());

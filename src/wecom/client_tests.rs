@@ -43,7 +43,7 @@ pub async fn refusing() -> Upstream {
 }
 
 fn upstream(address: SocketAddr) -> Upstream {
-    Upstream::new(&format!("http://{address}")).unwrap()
+    Upstream::new(&format!("http://{address}"), Duration::from_secs(5)).unwrap()
 }
 
 async fn read_request(socket: &mut TcpStream) -> String {
@@ -80,8 +80,8 @@ async fn fails(upstream: &Upstream) -> SendError {
 
 #[test]
 fn a_base_is_an_origin_and_nothing_more() {
-    assert_eq!(Upstream::new(DEFAULT_BASE).unwrap().base(), DEFAULT_BASE);
-    assert!(Upstream::new("http://127.0.0.1:8701/").is_ok());
+    assert_eq!(Upstream::new(DEFAULT_BASE, Duration::from_secs(5)).unwrap().base(), DEFAULT_BASE);
+    assert!(Upstream::new("http://127.0.0.1:8701/", Duration::from_secs(5)).is_ok());
     for base in [
         "",
         "qyapi.weixin.qq.com",
@@ -91,7 +91,7 @@ fn a_base_is_an_origin_and_nothing_more() {
         "https://x/#a",
         "https://u:p@x",
     ] {
-        assert!(matches!(Upstream::new(base), Err(UpstreamError::Base(_))), "{base}");
+        assert!(matches!(Upstream::new(base, Duration::from_secs(5)), Err(UpstreamError::Base(_))), "{base}");
     }
 }
 
