@@ -182,7 +182,7 @@ fn unblock(credential: &mut Credential) {
 fn put_limits(state: &mut State, x: &LimitsPut) {
     // A name that is not shipped can't be decided; what the meters refuse here was never in force.
     for own in &state.limits.overrides {
-        let _ = state.meters.set_cap(&own.limit, Some(own.corp), None);
+        let _ = state.meters.set_cap(&own.limit, own.corp, None);
     }
     if (&state.limits.profile, state.limits.operator) != (&x.profile, x.operator)
         && let Some(profile) = crate::quota::shipped(&x.profile, x.operator)
@@ -190,7 +190,7 @@ fn put_limits(state: &mut State, x: &LimitsPut) {
         let _ = state.meters.switch(&profile);
     }
     for own in &x.overrides {
-        let _ = state.meters.set_cap(&own.limit, Some(own.corp), Some(Cap::Fixed(own.cap)));
+        let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
     }
     state.limits =
         Limits { profile: x.profile.clone(), operator: x.operator, overrides: x.overrides.clone() };

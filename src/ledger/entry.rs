@@ -209,10 +209,10 @@ pub struct LimitsPut {
     pub overrides: Vec<CapOverride>,
 }
 
-/// An operator's own number for one limit of one corp.
+/// An operator's own number for one limit, of one corp or of all that have none of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CapOverride {
-    pub corp: Seq,
+    pub corp: Option<Seq>,
     pub limit: String,
     pub cap: u64,
 }

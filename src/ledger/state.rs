@@ -14,8 +14,8 @@ use super::entry::{CapOverride, Scope, Seq};
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
 pub const FOLD_VERSION: u32 = 1;
 
-/// Calls without an outcome, at most: one more is refused.
-pub const PENDINGS_MAX: usize = 50_000;
+/// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
+pub const PENDINGS_MAX: usize = 250_000;
 
 /// Names of APIs that the catalogue does not know, at most; further ones share the name [`OTHER_API`] and its limits.
 pub const UNKNOWN_APIS_MAX: usize = 1_000;

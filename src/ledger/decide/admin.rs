@@ -10,6 +10,8 @@ use crate::quota;
 use super::{Decision, draft};
 
 const NAME_MAX: usize = 100;
+/// In place of a CORP_ID: the number holds for every corp that has none of its own, and for limits without a corp.
+const EVERY_CORP: &str = "*";
 const ACCOUNT_CAP_MAX: u64 = 10_000_000;
 
 pub(super) fn decide(state: &State, command: Command) -> Decision {
@@ -193,20 +195,28 @@ fn set_api_key(state: &State, api_key: Seq, change: ApiKeyChange) -> Decision {
 }
 
 fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Decision {
-    let Some((corp, _)) = state.directory.corp(corp_id) else { return unknown_corp(corp_id) };
+    let corp = match state.directory.corp(corp_id) {
+        Some((corp, _)) => Some(corp),
+        None if corp_id == EVERY_CORP => None,
+        None => return unknown_corp(corp_id),
+    };
     let current = &state.limits;
     let profile = quota::shipped(&current.profile, current.operator);
-    let of_corp: Vec<String> = profile
+    let fits: Vec<String> = profile
         .iter()
         .flat_map(|profile| &profile.limits)
-        .filter(|limit| limit.scope.has(quota::Dimension::Corp))
+        .filter(|limit| corp.is_none() || limit.scope.has(quota::Dimension::Corp))
         .map(|limit| limit.name.to_string())
         .collect();
-    if !of_corp.contains(&limit) {
-        let known = of_corp.join(", ");
+    if !fits.contains(&limit) {
+        let what = if corp.is_some() { "a limit per corp" } else { "a limit" };
         return Decision::invalid(format!(
-            "`{limit}` is not a limit per corp of the active profile; use one of: {known}"
+            "`{limit}` is not {what} of the active profile; use one of: {}",
+            fits.join(", ")
         ));
+    }
+    if cap.is_some_and(|cap| cap > quota::limit::MAX_CAP) {
+        return Decision::invalid(format!("a cap is at most {}", quota::limit::MAX_CAP));
     }
     let mut overrides = current.overrides.clone();
     overrides.retain(|own| (own.corp, &own.limit) != (corp, &limit));
