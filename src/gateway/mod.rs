@@ -78,7 +78,16 @@ impl Gateway {
     ) -> Arc<Self> {
         let runtime = tokio::runtime::Handle::current();
         let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        Arc::new(Self { ledger, vault, broker, upstream, settings, large_bodies, runtime, under_way: Arc::default() })
+        Arc::new(Self {
+            ledger,
+            vault,
+            broker,
+            upstream,
+            settings,
+            large_bodies,
+            runtime,
+            under_way: Arc::default(),
+        })
     }
 }
 
@@ -148,7 +157,7 @@ async fn take_body(
             SpoolError::Disk(_) => Reply::try_again(&error.to_string()),
         };
         // The rest of the body was not read, so the connection can't carry another request.
-        Outgoing::own(&reply).header("connection", "close")
+        Outgoing { close: true, ..Outgoing::own(&reply) }
     })
 }
 
