@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("config", &["wecom", "quota"]),
     ("datadir", &["clock", "ledger", "store", "vault"]),
-    ("http", &["gateway", "ledger", "quota", "store", "vault", "wecom"]),
+    ("http", &["clock", "datadir", "gateway", "ledger", "quota", "store", "vault", "wecom"]),
     ("gateway", &["broker", "ledger", "quota", "vault", "wecom"]),
     ("broker", &["ledger", "store", "vault", "wecom"]),
     ("ledger/committer", &["clock", "ledger", "quota", "store", "vault"]),
