@@ -11,7 +11,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["app", "config", "datadir", "ledger", "quota", "sandbox", "store", "vault", "gateway", "http"]),
     (
         "app",
-        &["broker", "clock", "config", "datadir", "gateway", "http", "ledger", "sandbox", "vault", "wecom"],
+        &[
+            "broker", "clock", "config", "datadir", "gateway", "http", "ledger", "quota", "sandbox", "store",
+            "vault", "wecom",
+        ],
     ),
     ("config", &["wecom", "quota"]),
     ("datadir", &["clock", "ledger", "store", "vault"]),
