@@ -140,11 +140,12 @@ fn keys_are_created_paused_resumed_and_revoked() {
     let dir = dir.path();
     let created = json(dir, &["key", "create", "--name", "报警", "--scope", "call,report", "--app", APP]);
     assert!(created["api_key"].as_str().unwrap().starts_with("wlk_"));
-    let id = created["id"].as_u64().unwrap().to_string();
+    let number = created["id"].as_u64().unwrap();
+    let id = number.to_string();
     let status = || {
         let keys = json(dir, &["key", "list"]);
         let keys = keys["api_keys"].as_array().unwrap().clone();
-        keys.iter().find(|key| key["id"].to_string() == id).unwrap()["status"].as_str().unwrap().to_owned()
+        keys.iter().find(|key| key["id"] == number).unwrap()["status"].as_str().unwrap().to_owned()
     };
     assert_eq!(status(), "active");
     for (act, expected) in [("pause", "paused"), ("resume", "active"), ("revoke", "revoked")] {
