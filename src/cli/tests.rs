@@ -1,5 +1,4 @@
 use clap::{CommandFactory as _, Parser as _};
-use secrecy::ExposeSecret as _;
 
 use super::args::{AppLabel, Command};
 use super::*;

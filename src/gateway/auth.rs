@@ -40,7 +40,7 @@ pub async fn identify(
         let named =
             query.credential(found.param).map_err(|error| Reply::parameter_invalid(&error.to_string()))?;
         let token = named.map_or("", |token| token.expose_secret());
-        return by_token(ledger, vault, token).await;
+        return by_token(ledger, vault, token);
     }
     match presented.bearer {
         Some(key) => by_key(ledger, vault, key, presented.app).await,
@@ -50,7 +50,7 @@ pub async fn identify(
     }
 }
 
-async fn by_token(ledger: &LedgerHandle, vault: &Vault, token: &str) -> Result<Identity, Reply> {
+fn by_token(ledger: &LedgerHandle, vault: &Vault, token: &str) -> Result<Identity, Reply> {
     match token::verify(vault, token, ledger.tick()) {
         Ok(claims) => Ok(Identity { caller: claims.caller, app: claims.app }),
         Err(TokenError::Expired) => Err(Reply::token_expired("call gettoken again")),

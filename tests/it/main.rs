@@ -2,6 +2,8 @@
 //!
 //! Everything runs on loopback with free ports and temporary directories, so tests may run side by side.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says why")]
+
 mod support;
 
 mod gateway;

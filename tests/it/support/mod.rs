@@ -1,6 +1,6 @@
 //! The harness: a sandbox WeCom, a data directory, and servers on it, all as processes of the real binary.
 
-#![allow(dead_code, reason = "each test file uses its own part of the harness")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
 mod clock;
 mod ledger;
