@@ -6,4 +6,5 @@
 
 mod support;
 
+mod alertmanager;
 mod gateway;

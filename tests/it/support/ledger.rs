@@ -30,7 +30,7 @@ impl Ledger {
     pub fn in_dir(dir: tempfile::TempDir, upstream: &str) -> Self {
         let mut ledger =
             Self { dir, admin_key: String::new(), app_key: String::new(), upstream: upstream.to_owned() };
-        ledger.admin_key = ledger.json(&["init"])["api_key"].as_str().unwrap().to_owned();
+        ledger.json(&["init"])["api_key"].as_str().unwrap().clone_into(&mut ledger.admin_key);
         ledger.ok(&["corp", "add", CORP, "--accounts", "500"]);
         ledger.put_app(AGENT, SECRET);
         ledger.app_key = ledger.create_key("app", "call", &[AGENT]);

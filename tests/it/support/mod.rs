@@ -2,11 +2,15 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
+mod alertmanager;
+mod attempts;
 mod clock;
 mod ledger;
 mod process;
 mod sandbox;
 
+pub use alertmanager::Alertmanager;
+pub use attempts::{Attempt, attempts};
 pub use clock::TestClock;
 pub use ledger::{Entry, Ledger, Server};
 pub use process::{Running, binary, free_port};
@@ -20,7 +24,7 @@ pub const SECRET: &str = "sandbox-secret-1000001";
 
 /// A client that never waits for ever and never uses a proxy of the environment.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 /// Waits until `condition` holds, and fails with `what` if it does not within 20 s.
