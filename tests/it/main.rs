@@ -8,3 +8,4 @@ mod support;
 
 mod alertmanager;
 mod gateway;
+mod wechatpy;
