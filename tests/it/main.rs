@@ -8,4 +8,5 @@ mod support;
 
 mod alertmanager;
 mod gateway;
+mod plain_http;
 mod wechatpy;
