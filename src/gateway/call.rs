@@ -97,6 +97,8 @@ enum Attempt {
 }
 
 async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Attempt {
+    // From before the admission: its entry must outlive the call, however long the disk took to write it.
+    let begun = Instant::now();
     let admitted = match admit(gateway, call, rejected).await {
         Ok(admitted) => admitted,
         Err(outgoing) => return Attempt::Own(outgoing),
@@ -112,7 +114,12 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
             }
         },
     };
-    let begun = Instant::now();
+    if begun.elapsed() >= gateway.settings.total_timeout {
+        let reason = "the admission took as long as the whole call may".to_owned();
+        let reply = Reply::try_again(&format!("{reason}; nothing was sent"));
+        settle(gateway, admitted.pending, Outcome::Voided { reason }).await.ok();
+        return Attempt::Own(Outgoing::own(&reply));
+    }
     match send(gateway, call, token.as_deref()).await {
         Ok(response) => Attempt::Answered { admitted, response, begun },
         Err(error) => Attempt::Own(not_answered(gateway, call, admitted.pending, error).await),
