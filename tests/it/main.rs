@@ -6,4 +6,8 @@
 
 mod support;
 
+mod deploy;
 mod gateway;
+mod kill;
+mod restart;
+mod two_processes;

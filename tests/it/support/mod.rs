@@ -3,13 +3,19 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
 mod clock;
+mod journal;
 mod ledger;
+mod load;
 mod process;
+mod random;
 mod sandbox;
 
 pub use clock::TestClock;
+pub use journal::{Journal, densest};
 pub use ledger::{Entry, Ledger, Server};
+pub use load::{Load, Seen};
 pub use process::{Running, binary, free_port};
+pub use random::Random;
 pub use sandbox::Sandbox;
 
 use std::time::{Duration, Instant};
@@ -20,7 +26,7 @@ pub const SECRET: &str = "sandbox-secret-1000001";
 
 /// A client that never waits for ever and never uses a proxy of the environment.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 /// Waits until `condition` holds, and fails with `what` if it does not within 20 s.
