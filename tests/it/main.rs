@@ -7,6 +7,10 @@
 mod support;
 
 mod alertmanager;
+mod deploy;
 mod gateway;
+mod kill;
 mod plain_http;
+mod restart;
+mod two_processes;
 mod wechatpy;

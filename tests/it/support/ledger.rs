@@ -117,8 +117,12 @@ impl Ledger {
 
     /// All entries, read from a copy of nothing: the REST API of `server`.
     pub async fn entries(&self, server: &Server) -> Vec<Entry> {
+        self.entries_after(server, 0).await
+    }
+
+    /// The entries after `after`.
+    pub async fn entries_after(&self, server: &Server, mut after: u64) -> Vec<Entry> {
         let mut all = Vec::new();
-        let mut after = 0;
         loop {
             let page = server.rest(&self.admin_key, &format!("/v1/entries?after={after}&limit=1000")).await;
             all.extend(page["entries"].as_array().unwrap_or_else(|| panic!("{page}")).iter().cloned());
@@ -138,7 +142,7 @@ impl Ledger {
 pub struct Server {
     pub process: Running,
     pub http: reqwest::Client,
-    app_key: String,
+    pub app_key: String,
 }
 
 impl Server {

@@ -5,15 +5,21 @@
 mod alertmanager;
 mod attempts;
 mod clock;
+mod journal;
 mod ledger;
+mod load;
 mod process;
+mod random;
 mod sandbox;
 
 pub use alertmanager::Alertmanager;
 pub use attempts::{Attempt, attempts};
 pub use clock::TestClock;
+pub use journal::{Journal, densest};
 pub use ledger::{Entry, Ledger, Server};
+pub use load::{Load, Seen};
 pub use process::{Running, binary, free_port};
+pub use random::Random;
 pub use sandbox::Sandbox;
 
 use std::time::{Duration, Instant};
