@@ -9,7 +9,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
     ("cli", &["app", "config", "datadir", "ledger", "quota", "sandbox", "store", "vault", "gateway", "http"]),
-    ("app", &["broker", "clock", "config", "datadir", "gateway", "http", "ledger", "sandbox", "vault", "wecom"]),
+    (
+        "app",
+        &["broker", "clock", "config", "datadir", "gateway", "http", "ledger", "sandbox", "vault", "wecom"],
+    ),
     ("config", &["wecom", "quota"]),
     ("datadir", &["clock", "ledger", "store", "vault"]),
     ("http", &["gateway", "ledger", "quota", "store", "vault", "wecom"]),
@@ -28,9 +31,48 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What must not stand in a layer, by name.
 const FORBIDDEN: &[(&str, &[&str])] = &[
-    ("quota", &["tokio", "sqlx", "actix_web", "reqwest", "std::time", "std::fs", "std::net", "SystemTime", "Instant::now"]),
-    ("ledger/decide", &["tokio", "sqlx", "actix_web", "reqwest", "std::time", "std::fs", "SystemTime", "Instant::now", "getrandom"]),
-    ("ledger/apply", &["tokio", "sqlx", "actix_web", "reqwest", "std::time", "std::fs", "SystemTime", "Instant::now", "getrandom"]),
+    (
+        "quota",
+        &[
+            "tokio",
+            "sqlx",
+            "actix_web",
+            "reqwest",
+            "std::time",
+            "std::fs",
+            "std::net",
+            "SystemTime",
+            "Instant::now",
+        ],
+    ),
+    (
+        "ledger/decide",
+        &[
+            "tokio",
+            "sqlx",
+            "actix_web",
+            "reqwest",
+            "std::time",
+            "std::fs",
+            "SystemTime",
+            "Instant::now",
+            "getrandom",
+        ],
+    ),
+    (
+        "ledger/apply",
+        &[
+            "tokio",
+            "sqlx",
+            "actix_web",
+            "reqwest",
+            "std::time",
+            "std::fs",
+            "SystemTime",
+            "Instant::now",
+            "getrandom",
+        ],
+    ),
 ];
 
 fn sources() -> Vec<(String, PathBuf)> {
@@ -54,11 +96,9 @@ fn sources() -> Vec<(String, PathBuf)> {
 
 fn layer(name: &str) -> (&'static str, &'static [&'static str]) {
     let fits = |layer: &str| name == layer || name.starts_with(&format!("{layer}/"));
-    *LAYERS
-        .iter()
-        .filter(|(layer, _)| fits(layer))
-        .max_by_key(|(layer, _)| layer.len())
-        .unwrap_or_else(|| panic!("src/{name}.rs belongs to no layer: add it to LAYERS and to ARCHITECTURE.md"))
+    *LAYERS.iter().filter(|(layer, _)| fits(layer)).max_by_key(|(layer, _)| layer.len()).unwrap_or_else(
+        || panic!("src/{name}.rs belongs to no layer: add it to LAYERS and to ARCHITECTURE.md"),
+    )
 }
 
 /// The crate's modules that a source imports or names, whatever the form: `crate::x`, `wecom_ledger::x`.
@@ -72,7 +112,8 @@ fn imports(text: &str) -> Vec<String> {
                     None => vec![rest],
                 };
                 for name in names {
-                    let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let name: String =
+                        name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                     if !name.is_empty() {
                         found.push(name);
                     }

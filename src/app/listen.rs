@@ -39,7 +39,8 @@ impl Handover {
     pub fn begin(self) -> io::Result<()> {
         // A program of one instruction, which the kernel asks for the place of the socket in the group: ours is the
         // first, the next one is 1. If there is no such place the kernel chooses as it did before.
-        let mut program = [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 1 }];
+        let mut program =
+            [libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: 1 }];
         let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
         // SAFETY: the descriptor is open, and the kernel copies the program before the call returns.
         let failed = unsafe {

@@ -57,7 +57,8 @@ pub struct Service {
 
 impl Service {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let registration = Registration { instance: datadir::new_instance()?, egress_ip: config.egress_ip.clone() };
+        let registration =
+            Registration { instance: datadir::new_instance()?, egress_ip: config.egress_ip.clone() };
         let opened = datadir::open(&config.data_dir, Some(registration)).await?;
         let connect = Duration::from_secs(config.call.connect_timeout_secs);
         let upstream = Upstream::new(&config.upstream, connect)?;
@@ -74,8 +75,9 @@ impl Service {
         let gateway =
             Gateway::new(opened.ledger.clone(), Arc::clone(&opened.vault), broker, upstream, settings);
         let address = config.listen;
-        let listener = listen::bind(address, config.reuse_port)
-            .with_context(|| format!("can't listen on {address}; is another process there? see --listen and --reuse-port"))?;
+        let listener = listen::bind(address, config.reuse_port).with_context(|| {
+            format!("can't listen on {address}; is another process there? see --listen and --reuse-port")
+        })?;
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
         let drain = Arc::new(Drain::default());

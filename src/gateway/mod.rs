@@ -78,7 +78,16 @@ impl Gateway {
     ) -> Arc<Self> {
         let runtime = tokio::runtime::Handle::current();
         let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
-        Arc::new(Self { ledger, vault, broker, upstream, settings, large_bodies, runtime, under_way: Arc::default() })
+        Arc::new(Self {
+            ledger,
+            vault,
+            broker,
+            upstream,
+            settings,
+            large_bodies,
+            runtime,
+            under_way: Arc::default(),
+        })
     }
 }
 

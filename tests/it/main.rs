@@ -4,4 +4,9 @@
 
 mod support;
 
+mod disk;
 mod gateway;
+mod refusals;
+mod secrets;
+mod streams;
+mod upstream;

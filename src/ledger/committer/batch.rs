@@ -198,7 +198,8 @@ impl<L: Log> Committer<L> {
         self.shared.publish(&state);
         self.state = Some(state);
         // A large state is written less often, so that snapshots stay a small part of the work.
-        let due = |state: &State| state.head >= self.snapshot_at + SNAPSHOT_EVERY + 4 * state.pendings.len() as u64;
+        let due =
+            |state: &State| state.head >= self.snapshot_at + SNAPSHOT_EVERY + 4 * state.pendings.len() as u64;
         if self.state.as_ref().is_some_and(due) {
             self.snapshot_at = self.state.as_ref().map_or(0, |state| state.head);
             if let Some(bytes) = self.snapshot_bytes() {

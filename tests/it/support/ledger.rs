@@ -28,7 +28,8 @@ impl Ledger {
     }
 
     pub fn in_dir(dir: tempfile::TempDir, upstream: &str) -> Self {
-        let mut ledger = Self { dir, admin_key: String::new(), app_key: String::new(), upstream: upstream.to_owned() };
+        let mut ledger =
+            Self { dir, admin_key: String::new(), app_key: String::new(), upstream: upstream.to_owned() };
         ledger.admin_key = ledger.json(&["init"])["api_key"].as_str().unwrap().to_owned();
         ledger.ok(&["corp", "add", CORP, "--accounts", "500"]);
         ledger.put_app(AGENT, SECRET);
@@ -45,7 +46,8 @@ impl Ledger {
     }
 
     pub fn put_app(&self, agent: &str, secret: &str) {
-        let output = self.run_with_input(&["app", "add", &format!("{CORP}/{agent}"), "--secret-file", "-"], secret);
+        let output =
+            self.run_with_input(&["app", "add", &format!("{CORP}/{agent}"), "--secret-file", "-"], secret);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -110,6 +112,11 @@ impl Ledger {
         if let Some(clock) = clock {
             clock.give_to(&mut command);
         }
+        self.serve_from(command)
+    }
+
+    /// A server by a command line of the test's own.
+    pub fn serve_from(&self, command: Command) -> Server {
         Server { process: Running::start(command), http: client(), app_key: self.app_key.clone() }
     }
 
@@ -176,7 +183,8 @@ impl Server {
     /// A text message to one member.
     pub async fn send_message(&self, to: &str, text: &str) -> Value {
         let agent: u32 = AGENT.parse().unwrap();
-        let body = serde_json::json!({"touser": to, "msgtype": "text", "agentid": agent, "text": {"content": text}});
+        let body =
+            serde_json::json!({"touser": to, "msgtype": "text", "agentid": agent, "text": {"content": text}});
         self.post("message/send", body).await
     }
 

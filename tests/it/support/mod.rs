@@ -3,13 +3,17 @@
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
 mod clock;
+mod disk;
 mod ledger;
 mod process;
+pub mod raw;
 mod sandbox;
 
 pub use clock::TestClock;
+pub use disk::{Fiu, limit_file_size, sql};
 pub use ledger::{Entry, Ledger, Server};
 pub use process::{Running, binary, free_port};
+pub use raw::Upstream;
 pub use sandbox::Sandbox;
 
 use std::time::{Duration, Instant};

@@ -89,7 +89,8 @@ impl Running {
     /// SIGTERM, and how it ended.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal(libc::SIGTERM);
-        self.wait(Duration::from_secs(30)).unwrap_or_else(|| panic!("SIGTERM did not end it:\n{}", self.log()))
+        self.wait(Duration::from_secs(30))
+            .unwrap_or_else(|| panic!("SIGTERM did not end it:\n{}", self.log()))
     }
 
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {

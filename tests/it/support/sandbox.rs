@@ -35,7 +35,8 @@ impl Sandbox {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
-        let response = self.http.post(format!("{}/sandbox/{path}", self.url())).json(&body).send().await.unwrap();
+        let response =
+            self.http.post(format!("{}/sandbox/{path}", self.url())).json(&body).send().await.unwrap();
         assert!(response.status().is_success(), "{path} {body}: {}", response.text().await.unwrap());
         response.json().await.unwrap_or(Value::Null)
     }
