@@ -11,11 +11,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["app", "config", "datadir", "ledger", "quota", "sandbox", "store", "vault", "gateway", "http"]),
     (
         "app",
-        &["broker", "clock", "config", "datadir", "gateway", "http", "ledger", "sandbox", "vault", "wecom"],
+        &[
+            "broker", "clock", "config", "datadir", "gateway", "http", "ledger", "quota", "sandbox", "store",
+            "vault", "wecom",
+        ],
     ),
     ("config", &["wecom", "quota"]),
     ("datadir", &["clock", "ledger", "store", "vault"]),
-    ("http", &["gateway", "ledger", "quota", "store", "vault", "wecom"]),
+    ("http", &["clock", "datadir", "gateway", "ledger", "quota", "store", "vault", "wecom"]),
     ("gateway", &["broker", "ledger", "quota", "vault", "wecom"]),
     ("broker", &["ledger", "store", "vault", "wecom"]),
     ("ledger/committer", &["clock", "ledger", "quota", "store", "vault"]),

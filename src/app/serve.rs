@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +49,7 @@ pub struct Service {
     pub url: String,
     pub opened: Opened,
     gateway: Arc<Gateway>,
+    rest: HttpState,
     drain: Arc<Drain>,
     handover: Option<Handover>,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -81,14 +83,15 @@ impl Service {
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
         let drain = Arc::new(Drain::default());
-        let state = HttpState::new(opened.ledger.clone(), opened.reader.clone(), Arc::clone(&opened.vault));
-        let server = server(&config, listener, &gateway, state, &drain)?;
+        let state = HttpState::new(&opened);
+        let server = server(&config, listener, &gateway, &state, &drain)?;
         let handle = server.handle();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         Ok(Self {
             url: format!("{scheme}://{address}"),
             opened,
             gateway,
+            rest: state,
             drain,
             handover,
             server: tokio::spawn(server),
@@ -100,6 +103,7 @@ impl Service {
     /// Drains and stops: what has begun is answered and written down.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.drain.begin();
+        self.rest.drain();
         if let Some(handover) = self.handover {
             if let Err(error) = handover.begin() {
                 tracing::warn!(%error, "the port could not be handed over; connections in the backlog may be lost");
@@ -125,16 +129,17 @@ fn server(
     config: &Config,
     listener: std::net::TcpListener,
     gateway: &Arc<Gateway>,
-    state: HttpState,
+    state: &HttpState,
     drain: &Arc<Drain>,
 ) -> anyhow::Result<Server> {
-    let (gateway, drain) = (Arc::clone(gateway), Arc::clone(drain));
+    let (gateway, state, drain) = (Arc::clone(gateway), Data::new(state.clone()), Arc::clone(drain));
     let server = HttpServer::new(move || {
-        let (gateway, state, drain) = (Arc::clone(&gateway), state.clone(), Arc::clone(&drain));
+        let (gateway, drain) = (Arc::clone(&gateway), Arc::clone(&drain));
         App::new()
+            .app_data(state.clone())
             .wrap_fn(move |request, next| drain::watch(&drain, request, next))
             .configure(|config| gateway::configure(config, &gateway))
-            .configure(|config| http::configure(config, state))
+            .configure(http::configure)
     })
     .workers(config.workers)
     .keep_alive(KEEP_ALIVE)

@@ -1,3 +1,5 @@
+//! Creating a data directory, whatever was there before.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

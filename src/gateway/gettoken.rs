@@ -2,32 +2,30 @@
 
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use bytes::Bytes;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::broker::CredentialError;
 use crate::ledger::LedgerError;
 use crate::ledger::command::Unauthorized;
 use crate::wecom::query::Query;
-use crate::wecom::reply::{self, Reply};
+use crate::wecom::reply::Reply;
 
-use super::outgoing::{Body, Outgoing, seconds_until};
+use super::outgoing::{Outgoing, seconds_until};
 use super::{Gateway, auth, token};
+
+#[derive(Serialize)]
+struct Issued {
+    errcode: i64,
+    errmsg: &'static str,
+    access_token: String,
+    expires_in: i64,
+}
 
 pub(super) async fn answer(gateway: &Arc<Gateway>, query: &Query) -> Outgoing {
     match issue(gateway, query).await {
-        Ok(token) => {
-            let body =
-                json!({"errcode": 0, "errmsg": "ok", "access_token": token, "expires_in": token::LIFE_SECS});
-            Outgoing {
-                status: StatusCode::OK.as_u16(),
-                headers: vec![
-                    ("content-type".to_owned(), reply::CONTENT_TYPE.as_bytes().to_vec()),
-                    ("cache-control".to_owned(), b"no-store".to_vec()),
-                ],
-                body: Body::Whole(Bytes::from(body.to_string())),
-            }
+        Ok(access_token) => {
+            let expires_in = token::LIFE_SECS;
+            Outgoing::json(&Issued { errcode: 0, errmsg: "ok", access_token, expires_in })
         }
         Err(outgoing) => outgoing,
     }

@@ -157,7 +157,7 @@ async fn take_body(
             SpoolError::Disk(_) => Reply::try_again(&error.to_string()),
         };
         // The rest of the body was not read, so the connection can't carry another request.
-        Outgoing::own(&reply).header("connection", "close")
+        Outgoing { close: true, ..Outgoing::own(&reply) }
     })
 }
 

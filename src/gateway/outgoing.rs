@@ -16,6 +16,8 @@ pub struct Outgoing {
     pub status: u16,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Body,
+    /// The connection can't carry another request.
+    pub close: bool,
 }
 
 pub enum Body {
@@ -39,7 +41,18 @@ impl Outgoing {
                 ("cache-control".to_owned(), b"no-store".to_vec()),
             ],
             body: Body::Whole(Bytes::from(reply.to_json())),
+            close: false,
         }
+    }
+
+    /// A success of our own, in WeCom's shape.
+    pub fn json(body: &impl serde::Serialize) -> Self {
+        let headers = vec![
+            ("content-type".to_owned(), reply::CONTENT_TYPE.as_bytes().to_vec()),
+            ("cache-control".to_owned(), b"no-store".to_vec()),
+        ];
+        let body = Body::Whole(Bytes::from(serde_json::to_vec(body).unwrap_or_default()));
+        Self { status: 200, headers, body, close: false }
     }
 
     /// WeCom's answer with the headers that may pass.
@@ -53,7 +66,7 @@ impl Outgoing {
             .filter(|(name, _)| *name != "content-length")
             .map(|(name, value)| (name.to_owned(), value.to_vec()))
             .collect();
-        Self { status, headers, body }
+        Self { status, headers, body, close: false }
     }
 
     pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
@@ -73,6 +86,9 @@ impl Outgoing {
         let mut response = HttpResponse::build(status);
         for (name, value) in self.headers {
             response.append_header((name, value));
+        }
+        if self.close {
+            response.force_close();
         }
         match self.body {
             Body::Whole(bytes) => response.body(bytes),

@@ -1,13 +1,104 @@
-//! REST, health and, later, the dashboard.
+//! The REST interface: health, entries, usage, and calls that clients make themselves.
+//!
+//! Nothing here decides: handlers check who asks, ask the ledger, and put its answer into HTTP.
+
+mod auth;
+mod calls;
+mod entries;
+mod health;
+mod params;
+pub mod problem;
+mod quota_headers;
+pub mod usage;
+
+#[cfg(test)]
+mod call_tests;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::middleware::DefaultHeaders;
+use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+
+use crate::clock::Clock;
+use crate::datadir::Opened;
+use crate::ledger::LedgerHandle;
+use crate::store::sqlite::Reader;
+use crate::vault::Vault;
+
+pub use auth::{Client, authenticate};
+pub use problem::Problem;
+
+/// Bodies of `/v1` are a few short fields.
+const BODY_MAX: usize = 64 * 1024;
+
+/// What handlers work with. A cheap clone; register it once, as `web::Data<HttpState>`.
 #[derive(Clone)]
-pub struct HttpState;
+pub struct HttpState {
+    pub ledger: LedgerHandle,
+    pub reader: Reader,
+    pub vault: Arc<Vault>,
+    pub clock: Arc<dyn Clock>,
+    draining: Arc<AtomicBool>,
+}
+
 impl HttpState {
-    pub fn new(
-        _: crate::ledger::LedgerHandle,
-        _: crate::store::sqlite::Reader,
-        _: std::sync::Arc<crate::vault::Vault>,
-    ) -> Self {
-        Self
+    pub fn new(opened: &Opened) -> Self {
+        Self {
+            ledger: opened.ledger.clone(),
+            reader: opened.reader.clone(),
+            vault: Arc::clone(&opened.vault),
+            clock: Arc::clone(&opened.clock),
+            draining: Arc::default(),
+        }
+    }
+
+    /// From now on `/readyz` asks for traffic to be sent elsewhere.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 }
-pub fn configure(_: &mut actix_web::web::ServiceConfig, _: HttpState) {}
+
+/// Everything but `/cgi-bin`; needs a `web::Data<HttpState>` in the application.
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.service(
+        only("/healthz", "GET, HEAD", web::get().to(health::healthz)).route(web::head().to(health::healthz)),
+    )
+    .service(
+        only("/readyz", "GET, HEAD", web::get().to(health::readyz)).route(web::head().to(health::readyz)),
+    )
+    .service(only("/problems/{slug}", "GET", web::get().to(problem::describe)))
+    .service(
+        web::scope("/v1")
+            .app_data(PayloadConfig::new(BODY_MAX))
+            .wrap(DefaultHeaders::new().add(("cache-control", "no-store")))
+            .service(only("/calls", "POST", web::post().to(calls::reserve)))
+            .service(only("/calls/{id}/post", "POST", web::post().to(calls::post)))
+            .service(only("/calls/{id}/void", "POST", web::post().to(calls::void)))
+            .service(only("/entries", "GET", web::get().to(entries::page)))
+            .service(only("/entries/{seq}", "GET", web::get().to(entries::one)))
+            .service(only("/usage", "GET", web::get().to(usage::get)))
+            .default_service(web::to(not_found)),
+    )
+    .default_service(web::to(not_found));
+}
+
+/// A resource with one method; another one is a problem, not an empty 405.
+fn only(path: &str, allow: &'static str, route: Route) -> Resource {
+    let refuse = move || async move { Err::<HttpResponse, _>(Problem::method_not_allowed(allow)) };
+    web::resource(path).route(route).default_service(web::to(refuse))
+}
+
+async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::new(
+        &problem::NOT_FOUND,
+        format!("there is nothing at {}; WeCom's APIs are below /cgi-bin/, ours below /v1/", request.path()),
+    ))
+}

@@ -51,7 +51,6 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, state: &State) {
-        self.head.store(state.head, Ordering::Release);
         self.tick_offset.store(state.clock.offset_ms, Ordering::Release);
         self.tick_floor.store(state.tick, Ordering::Release);
         let same = Arc::ptr_eq(&read(&self.directory), &state.directory);
@@ -61,6 +60,8 @@ impl Shared {
         if read(&self.ledger_id).is_empty() && !state.ledger_id.is_empty() {
             *self.ledger_id.write().unwrap_or_else(PoisonError::into_inner) = state.ledger_id.as_str().into();
         }
+        // Last: whoever reads the head and then the directory finds every name up to that head.
+        self.head.store(state.head, Ordering::Release);
     }
 
     pub(super) fn set_failure(&self, failure: Option<String>) {

@@ -1,0 +1,162 @@
+//! Problems (RFC 9457): every error of `/v1` has a stable type, says what is wrong and what to do.
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError, web};
+use serde_json::{Map, Value};
+
+use crate::ledger::LedgerError;
+
+/// A kind of problem. The slug is a promise; the words may change.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProblemType {
+    pub slug: &'static str,
+    pub status: u16,
+    pub title: &'static str,
+    pub advice: &'static str,
+}
+
+macro_rules! types {
+    ($($name:ident = $slug:literal, $status:literal, $title:literal, $advice:literal;)*) => {
+        $(pub static $name: ProblemType =
+            ProblemType { slug: $slug, status: $status, title: $title, advice: $advice };)*
+
+        /// All of them.
+        pub static TYPES: &[&ProblemType] = &[$(&$name,)*];
+    };
+}
+
+types! {
+    INVALID_QUERY = "invalid-query", 400, "The query is not valid",
+        "Correct the parameter that `detail` names.";
+    INVALID_BODY = "invalid-body", 400, "The body is not valid",
+        "Send a JSON object with the members that `detail` names.";
+    UNAUTHORIZED = "unauthorized", 401, "No valid API key",
+        "Send `Authorization: Bearer <API key>`. Keys are made by `wecom-ledger key create`.";
+    MISSING_SCOPE = "missing-scope", 403, "The API key lacks a scope",
+        "Use a key that has the scope named in `scope`; make one with `wecom-ledger key create --scope …`.";
+    NOT_ALLOWED = "not-allowed", 403, "The API key may not do this",
+        "The key is limited to some apps or APIs. Use another key, or create one for this app and API.";
+    NOT_FOUND = "not-found", 404, "Not found",
+        "Check the path and the number in it.";
+    UNKNOWN_APP = "unknown-app", 404, "The app is unknown",
+        "Write it CORP_ID/AGENT_ID as `wecom-ledger app list` shows it, or add it with `wecom-ledger app add`.";
+    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "The method is not allowed here",
+        "Use a method that the `Allow` header names.";
+    CALL_NOT_PENDING = "call-not-pending", 409, "The call is not pending",
+        "It was settled before, has expired, or was reserved with another key. Its entries are at /v1/entries.";
+    BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
+        "Bodies here are a few short members, 64 KiB at most.";
+    LIMIT_EXCEEDED = "limit-exceeded", 429, "A limit has no room for this call",
+        "Nothing was taken. Wait until `retry_at`; /v1/usage shows who has used the limit.";
+    INTERNAL = "internal", 500, "The service failed",
+        "This is a mistake in the service; its log says more.";
+    LEDGER_UNAVAILABLE = "ledger-unavailable", 503, "The ledger can't be written",
+        "Nothing is sent while that is so. See /readyz and the log; mostly the disk is full or not writable.";
+    BUSY = "busy", 503, "Too much is under way",
+        "Try again after the time in `Retry-After`.";
+}
+
+/// One occurrence.
+#[derive(Debug)]
+pub struct Problem {
+    pub of: &'static ProblemType,
+    pub detail: String,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub fn new(of: &'static ProblemType, detail: impl Into<String>) -> Self {
+        Self { of, detail: detail.into(), members: Map::new(), headers: Vec::new() }
+    }
+
+    /// Adds a member that programs can read.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header; a value that no header can have is left out.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(header::RETRY_AFTER, &seconds.to_string())
+    }
+
+    pub fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(&UNAUTHORIZED, detail).header(header::WWW_AUTHENTICATE, "Bearer")
+    }
+
+    pub fn method_not_allowed(allow: &str) -> Self {
+        Self::new(&METHOD_NOT_ALLOWED, format!("use {allow} here")).header(header::ALLOW, allow)
+    }
+
+    /// Something that can't happen, said without showing its inside to a client.
+    pub fn internal(why: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%why, "a request failed");
+        Self::new(&INTERNAL, "the service could not answer; its log says why")
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        let of = match error {
+            LedgerError::Busy => &BUSY,
+            LedgerError::Unavailable(_) | LedgerError::Stopped => &LEDGER_UNAVAILABLE,
+        };
+        Self::new(of, error.to_string()).retry_after(1)
+    }
+}
+
+impl From<crate::store::StoreError> for Problem {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.of.title, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.of.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), format!("/problems/{}", self.of.slug).into());
+        body.insert("title".to_owned(), self.of.title.into());
+        body.insert("status".to_owned(), self.of.status.into());
+        body.insert("detail".to_owned(), self.detail.as_str().into());
+        body.extend(self.members.clone());
+        let mut response = HttpResponse::build(self.status_code());
+        response.content_type("application/problem+json");
+        for (name, value) in &self.headers {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        response.body(Value::Object(body).to_string())
+    }
+}
+
+/// What a problem's `type` leads to.
+pub(super) async fn describe(slug: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let Some(of) = TYPES.iter().find(|of| of.slug == slug.as_str()) else {
+        let known: Vec<_> = TYPES.iter().map(|of| of.slug).collect();
+        return Err(Problem::new(&NOT_FOUND, format!("the problems are {}", known.join(", "))));
+    };
+    let text = format!("{} ({})\n\n{}\n", of.title, of.status, of.advice);
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(text))
+}

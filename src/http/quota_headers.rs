@@ -1,0 +1,66 @@
+//! What a refusal by a limit looks like in HTTP.
+
+use actix_web::http::header::HeaderName;
+
+use crate::clock::Clock;
+use crate::ledger::LedgerHandle;
+use crate::ledger::canonical::instant;
+use crate::quota::Reading;
+
+use super::problem::{self, Problem};
+
+/// Translates ledger time into wall time.
+#[derive(Debug, Clone, Copy)]
+pub struct Present {
+    pub tick: i64,
+    /// Unix milliseconds.
+    pub at: i64,
+}
+
+impl Present {
+    pub fn read(ledger: &LedgerHandle, clock: &dyn Clock) -> Self {
+        Self { tick: ledger.tick(), at: clock.read().wall_ms }
+    }
+
+    /// RFC 3339 in UTC.
+    pub fn instant(self, tick: i64) -> String {
+        instant(self.at.saturating_add(tick.saturating_sub(self.tick)))
+    }
+
+    /// Whole seconds until a tick, rounded up: a client that waits them is never too early.
+    pub fn seconds_until(self, tick: i64) -> u64 {
+        tick.saturating_sub(self.tick).max(0).cast_unsigned().div_ceil(1000)
+    }
+}
+
+/// `60s`; in milliseconds where seconds are not exact.
+pub fn window(ms: i64) -> String {
+    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+}
+
+/// The problem, with `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers.
+pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Problem {
+    let Reading { limit, used, cap, remaining, window_ms, resets_at } = reading;
+    let retry = retry_at.map(|tick| present.instant(tick));
+    let advice = match &retry {
+        Some(retry) => format!("try again at {retry}"),
+        None => "it needs more than the whole limit, so it never passes".to_owned(),
+    };
+    let reset = present.seconds_until(*resets_at);
+    let seconds = window_ms.div_euclid(1000).max(1);
+    let problem = Problem::new(
+        &problem::LIMIT_EXCEEDED,
+        format!("limit {limit}: {used} of {cap} used within {}; {advice}", window(*window_ms)),
+    )
+    .with("limit", &**limit)
+    .with("used", *used)
+    .with("cap", *cap)
+    .with("window", window(*window_ms))
+    .with("retry_at", retry)
+    .header(HeaderName::from_static("ratelimit"), &format!("\"{limit}\";r={remaining};t={reset}"))
+    .header(HeaderName::from_static("ratelimit-policy"), &format!("\"{limit}\";q={cap};w={seconds}"));
+    match retry_at {
+        Some(tick) => problem.retry_after(present.seconds_until(tick).max(1)),
+        None => problem,
+    }
+}

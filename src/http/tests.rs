@@ -1,0 +1,312 @@
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::{App, web};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use super::*;
+use crate::datadir::{self, create_api_key, done};
+use crate::ledger::command::{ApiKeyChange, FetchOutcome, FetchReason};
+use crate::ledger::committer::Registration;
+use crate::ledger::entry::{Plain, Scope};
+use crate::ledger::{Command, Reply, Seq};
+
+/// A service over a data directory of its own, with two corps, an app each, and keys.
+pub(super) struct World {
+    pub(super) state: HttpState,
+    pub(super) admin: String,
+    _dir: tempfile::TempDir,
+}
+
+pub(super) const APPS: [&str; 2] = ["corp1/1000002", "corp2/1000002"];
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let admin = datadir::init(dir.path()).await.unwrap().api_key.expose_secret().to_owned();
+        let registration = Registration { instance: "test".to_owned(), egress_ip: "default".to_owned() };
+        let opened = datadir::open(dir.path(), Some(registration)).await.unwrap();
+        let world = Self { state: HttpState::new(&opened), admin, _dir: dir };
+        for label in APPS {
+            let (corp_id, agent_id) = label.split_once('/').unwrap();
+            world.act(Command::PutCorp { corp_id: corp_id.to_owned(), account_cap: 100 }).await;
+            let secret = SecretString::from(format!("secret of {label}"));
+            world
+                .act(Command::PutApp {
+                    corp_id: corp_id.to_owned(),
+                    agent_id: agent_id.to_owned(),
+                    fingerprint: opened.vault.fingerprint(datadir::APP_SECRET, secret.expose_secret()),
+                    secret: Plain(Arc::new(secret)),
+                })
+                .await;
+        }
+        world
+    }
+
+    pub(super) async fn act(&self, command: Command) -> Seq {
+        done(self.state.ledger.decide(command).await.unwrap()).unwrap().0
+    }
+
+    pub(super) async fn key(&self, scopes: &[Scope], apps: &[&str]) -> (Seq, String) {
+        let apps = apps.iter().map(|app| (*app).to_owned()).collect();
+        let key =
+            create_api_key(&self.state.ledger, &self.state.vault, "test", scopes.to_vec(), apps, Vec::new());
+        let key = key.await.unwrap();
+        (key.id, key.api_key.expose_secret().to_owned())
+    }
+
+    pub(super) async fn raw(&self, request: TestRequest) -> Answer {
+        let app = App::new().app_data(web::Data::new(self.state.clone())).configure(configure);
+        let app = init_service(app).await;
+        let response = call_service(&app, request.to_request()).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = String::from_utf8(read_body(response).await.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        Answer { status, headers, text, body }
+    }
+
+    pub(super) async fn send(&self, request: TestRequest, key: &str) -> Answer {
+        self.raw(request.insert_header(("authorization", format!("Bearer {key}")))).await
+    }
+
+    pub(super) async fn get(&self, path: &str, key: &str) -> Answer {
+        self.send(TestRequest::get().uri(path), key).await
+    }
+
+    pub(super) async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.send(TestRequest::post().uri(path).set_payload(body.to_string()), key).await
+    }
+
+    /// Reserves a call and answers its number.
+    pub(super) async fn reserve(&self, key: &str, app: &str) -> Seq {
+        let answer = self.post("/v1/calls", key, &json!({"app": app, "api": "message/send"})).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.body["call_id"].as_u64().unwrap()
+    }
+}
+
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: HeaderMap,
+    text: String,
+    pub(super) body: Value,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Checks the form of a problem and answers its slug.
+    pub(super) fn problem(&self) -> (u16, &str) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        assert_eq!(self.body["status"], self.status);
+        assert!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+        (self.status, self.body["type"].as_str().unwrap().strip_prefix("/problems/").unwrap())
+    }
+
+    fn seqs(&self) -> Vec<Seq> {
+        assert_eq!(self.status, 200, "{}", self.text);
+        self.body["entries"].as_array().unwrap().iter().map(|entry| entry["seq"].as_u64().unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_can_write_is_alive_and_ready_without_a_key() {
+    let world = World::new().await;
+    assert_eq!(world.raw(TestRequest::get().uri("/healthz")).await.body, json!({"status": "ok"}));
+    let ready = world.raw(TestRequest::get().uri("/readyz")).await;
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.body, json!({"status": "ready", "ledger": world.state.ledger.head(), "warnings": []}));
+    world.state.drain();
+    let draining = world.raw(TestRequest::get().uri("/readyz")).await;
+    assert_eq!((draining.status, &draining.body["status"]), (503, &json!("unavailable")));
+}
+
+#[tokio::test]
+async fn an_app_whose_secret_is_rejected_is_a_warning_and_not_an_outage() {
+    let world = World::new().await;
+    let app = world.state.ledger.directory().app("corp1", "1000002").unwrap().0;
+    let begin = Command::BeginFetch { app, why: FetchReason::Demand, timeout_ms: 1000 };
+    let Reply::Fetch { pending, .. } = world.state.ledger.decide(begin).await.unwrap() else { panic!() };
+    let refused = FetchOutcome::Refused {
+        errcode: 40001,
+        errmsg: "invalid credential".to_owned(),
+        http_status: 200,
+        latency_us: 1,
+    };
+    world.state.ledger.decide(Command::EndFetch { pending, outcome: refused }).await.unwrap();
+    let ready = world.raw(TestRequest::get().uri("/readyz")).await;
+    assert_eq!((ready.status, &ready.body["status"]), (200, &json!("ready_with_warnings")));
+    let warning = &ready.body["warnings"][0];
+    assert_eq!((&warning["app"], &warning["errcode"]), (&json!("corp1/1000002"), &json!(40001)));
+    assert_eq!(warning["warning"], "secret_rejected");
+}
+
+#[tokio::test]
+async fn every_scope_opens_its_own_doors_only() {
+    let world = World::new().await;
+    let doors =
+        [("/v1/entries", Scope::Audit), ("/v1/entries/1", Scope::Audit), ("/v1/usage", Scope::Report)];
+    for &(_, scope) in Scope::NAMES {
+        let (_, key) = world.key(&[scope], &[]).await;
+        for (path, needed) in doors {
+            let answer = world.get(path, &key).await;
+            if scope == needed || scope == Scope::Admin {
+                assert_eq!(answer.status, 200, "{scope:?} {path}");
+            } else {
+                assert_eq!(answer.problem(), (403, "missing-scope"), "{scope:?} {path}");
+                assert!(Scope::NAMES.contains(&(answer.body["scope"].as_str().unwrap(), needed)));
+            }
+        }
+        let answer = world.post("/v1/calls", &key, &json!({"app": APPS[0], "api": "user/get"})).await;
+        assert_eq!(answer.status == 201, matches!(scope, Scope::Call | Scope::Admin), "{scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_valid_key_nothing_of_v1_answers() {
+    let world = World::new().await;
+    let (id, key) = world.key(&[Scope::Admin], &[]).await;
+    for header in [None, Some("Bearer"), Some("Bearer "), Some("Basic abc"), Some("Bearer wlk_wrong")] {
+        let mut request = TestRequest::get().uri("/v1/usage");
+        if let Some(header) = header {
+            request = request.insert_header(("authorization", header));
+        }
+        let answer = world.raw(request).await;
+        assert_eq!(answer.problem(), (401, "unauthorized"), "{header:?}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    let change = |change| Command::SetApiKey { api_key: id, change };
+    assert_eq!(world.get("/v1/usage", &key).await.status, 200);
+    world.act(change(ApiKeyChange::Pause)).await;
+    assert!(world.get("/v1/usage", &key).await.body["detail"].as_str().unwrap().contains("paused"));
+    world.act(change(ApiKeyChange::Resume)).await;
+    assert_eq!(world.get("/v1/usage", &key).await.status, 200);
+    world.act(change(ApiKeyChange::Revoke)).await;
+    assert_eq!(world.get("/v1/usage", &key).await.problem(), (401, "unauthorized"));
+}
+
+#[tokio::test]
+async fn pages_put_together_are_the_whole_ledger_in_its_canonical_form() {
+    let world = World::new().await;
+    let head = world.state.ledger.head();
+    let (mut after, mut seen) = (0, Vec::new());
+    loop {
+        let answer = world.get(&format!("/v1/entries?after={after}&limit=3"), &world.admin).await;
+        assert_eq!(answer.header("cache-control"), "no-store");
+        for seq in answer.seqs() {
+            let one = world.get(&format!("/v1/entries/{seq}"), &world.admin).await;
+            assert!(answer.text.contains(&one.text), "the same bytes");
+            seen.push(seq);
+        }
+        match answer.body["next"].as_u64() {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(seen, (1..=head).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn filters_find_what_they_name_and_nothing_else() {
+    let world = World::new().await;
+    let (id, key) = world.key(&[Scope::Call], &[]).await;
+    let first = world.reserve(&key, APPS[0]).await;
+    let second = world.reserve(&key, APPS[1]).await;
+    world.post(&format!("/v1/calls/{first}/post"), &key, &json!({"errcode": 60011})).await;
+    let head = world.state.ledger.head();
+    let find = async |query: &str| world.get(&format!("/v1/entries?{query}"), &world.admin).await.seqs();
+    assert_eq!(find("kind=call.pending").await, [first, second]);
+    assert_eq!(find("errcode=60011").await, [head]);
+    assert_eq!(find(&format!("key={id}&corp=corp2")).await, [second]);
+    assert_eq!(find("app=corp1/1000002&api=message/send").await, [first, head]);
+    assert_eq!(find("kind=ledger.created&to=2020-01-01T00:00:00Z").await, [0; 0]);
+    assert_eq!(find("kind=ledger.created&from=2020-01-01T08:00:00+08:00").await, [1]);
+    assert_eq!(find("corp=nobody").await, [0; 0]);
+    assert_eq!(find("api=never/called").await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_fit_is_a_problem_that_names_the_parameter() {
+    let world = World::new().await;
+    for (query, named) in [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("after=-1", "after"),
+        ("kind=call.gone", "call.pending"),
+        ("app=corp1", "CORP_ID/AGENT_ID"),
+        ("errcode=x", "errcode"),
+        ("from=yesterday", "from"),
+        ("colour=red", "colour"),
+    ] {
+        let answer = world.get(&format!("/v1/entries?{query}"), &world.admin).await;
+        assert_eq!(answer.problem(), (400, "invalid-query"), "{query}");
+        assert!(answer.body["detail"].as_str().unwrap().contains(named), "{query}: {}", answer.text);
+    }
+    assert_eq!(world.get("/v1/usage?key=1", &world.admin).await.problem(), (400, "invalid-query"));
+}
+
+#[tokio::test]
+async fn a_key_limited_to_an_app_sees_only_that_app() {
+    let world = World::new().await;
+    let (_, key) = world.key(&[Scope::Call, Scope::Audit, Scope::Report], &APPS[..1]).await;
+    let own = world.reserve(&key, APPS[0]).await;
+    let foreign = world.reserve(&world.admin, APPS[1]).await;
+    let app = world.state.ledger.directory().app("corp1", "1000002").unwrap().0;
+    assert_eq!(world.get("/v1/entries", &key).await.seqs(), [app, own]);
+    assert_eq!(world.get(&format!("/v1/entries/{foreign}"), &key).await.problem(), (404, "not-found"));
+    assert_eq!(world.get("/v1/entries/1", &key).await.problem(), (404, "not-found"));
+    assert_eq!(world.get("/v1/entries?app=corp2/1000002", &key).await.problem(), (403, "not-allowed"));
+    let usage = world.get("/v1/usage", &key).await;
+    let rows = usage.body["usage"].as_array().unwrap();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["corp_id"] == "corp1"), "{}", usage.text);
+    let all = world.get("/v1/usage", &world.admin).await;
+    assert!(all.body["usage"].as_array().unwrap().iter().any(|row| row["egress_ip"] == "default"));
+}
+
+#[tokio::test]
+async fn usage_shows_each_limit_with_its_names_and_numbers() {
+    let world = World::new().await;
+    let call = world.reserve(&world.admin, APPS[0]).await;
+    world.post(&format!("/v1/calls/{call}/post"), &world.admin, &json!({"errcode": 0})).await;
+    world.reserve(&world.admin, APPS[0]).await;
+    let usage = world.get("/v1/usage?corp=corp1&api=message/send&limit=corp-api-minute", &world.admin).await;
+    let row = &usage.body["usage"][0];
+    let shown = json!({
+        "limit": "corp-api-minute", "corp_id": "corp1", "agent_id": null, "api": "message/send", "egress_ip": null,
+        "api_key_id": null, "unit": "calls", "window": "60s", "mode": "enforce", "used": 2, "in_flight": 1,
+        "cap": 1000, "remaining": 998, "resets_at": row["resets_at"],
+    });
+    assert_eq!(*row, shown);
+    assert!(chrono::DateTime::parse_from_rfc3339(row["resets_at"].as_str().unwrap()).is_ok());
+    assert_eq!(usage.body["usage"].as_array().unwrap().len(), 1);
+    assert_eq!(world.get("/v1/usage?corp=nobody", &world.admin).await.body["usage"], json!([]));
+    let of_app = world.get("/v1/usage?app=corp1/1000002", &world.admin).await;
+    assert_eq!(of_app.body["usage"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn wrong_paths_and_methods_are_problems_too() {
+    let world = World::new().await;
+    for path in ["/v1", "/v1/nothing", "/nothing", "/v1/entries/last", "/v1/entries/999999", "/problems/none"]
+    {
+        assert_eq!(world.get(path, &world.admin).await.problem(), (404, "not-found"), "{path}");
+    }
+    let answer = world.send(TestRequest::delete().uri("/v1/entries"), &world.admin).await;
+    assert_eq!(answer.problem(), (405, "method-not-allowed"));
+    assert_eq!(answer.header("allow"), "GET");
+    assert_eq!(world.raw(TestRequest::post().uri("/healthz")).await.problem(), (405, "method-not-allowed"));
+}
+
+#[tokio::test]
+async fn the_type_of_every_problem_leads_to_its_description() {
+    let world = World::new().await;
+    for of in problem::TYPES {
+        let answer = world.raw(TestRequest::get().uri(&format!("/problems/{}", of.slug))).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.text.contains(of.title));
+    }
+}

@@ -1,0 +1,167 @@
+//! How much of each limit is used, and by whom.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::directory::Directory;
+use crate::ledger::entry::Scope;
+use crate::ledger::{LedgerError, LedgerHandle, Seq};
+use crate::quota::{Filter, Mode, Unit, Usage};
+
+use super::entries::{app, corp};
+use super::params;
+use super::problem::Problem;
+use super::quota_headers::{Present, window};
+use super::{HttpState, authenticate};
+
+/// Rows of one answer, at most; the filters find the others.
+const ROWS_MAX: usize = 10_000;
+
+/// Which usage is wanted; what is not given matches everything.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageQuery {
+    pub corp: Option<String>,
+    /// `CORP_ID/AGENT_ID`: every limit that its calls count against and that is not shared with other corps.
+    pub app: Option<String>,
+    pub api: Option<String>,
+    pub limit: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct UsageReport {
+    pub usage: Vec<UsageRow>,
+    /// There is more than one answer shows.
+    pub truncated: bool,
+}
+
+/// One limit for one key; dimensions that are not part of the limit's key are null.
+#[derive(Debug, Serialize)]
+pub struct UsageRow {
+    pub limit: String,
+    pub corp_id: Option<String>,
+    pub agent_id: Option<String>,
+    pub api: Option<String>,
+    pub egress_ip: Option<String>,
+    pub api_key_id: Option<Seq>,
+    pub unit: Unit,
+    pub window: String,
+    pub mode: Mode,
+    pub used: u64,
+    pub in_flight: u64,
+    pub cap: u64,
+    pub remaining: u64,
+    pub resets_at: String,
+}
+
+/// On whose behalf usage is shown.
+#[derive(Debug, Clone, Default)]
+pub struct Viewer {
+    /// The API key, and the apps that it is limited to.
+    limited: Option<(Seq, Vec<Seq>)>,
+}
+
+pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let client = authenticate(&state, &request, Scope::Report)?;
+    let query: UsageQuery = params::query(&request)?;
+    if let Some(label) = &query.app {
+        app(&client.directory, label)?;
+    }
+    let limited = client.only_apps().map(|apps| (client.api_key, apps.to_vec()));
+    let report = report(&state.ledger, query, Viewer { limited }).await?;
+    Ok(HttpResponse::Ok().json(report))
+}
+
+/// Asks the ledger; names that it has never heard of have no usage.
+pub async fn report(
+    ledger: &LedgerHandle,
+    query: UsageQuery,
+    viewer: Viewer,
+) -> Result<UsageReport, LedgerError> {
+    let (usage, directory, egress_ips, present) = ledger
+        .read(move |state, now| {
+            let directory = std::sync::Arc::clone(&state.directory);
+            let usage = matching(&query, &directory, |filter| {
+                let account_cap =
+                    |corp: u64| state.directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
+                state.meters.usage(now.tick, filter, account_cap)
+            });
+            (usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at })
+        })
+        .await?;
+    let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
+    let mut visible = usage.iter().filter(|usage| viewer.sees(usage, &directory));
+    let rows = visible.by_ref().take(ROWS_MAX).map(|usage| row(usage, &directory, &names, present)).collect();
+    Ok(UsageReport { usage: rows, truncated: visible.next().is_some() })
+}
+
+fn matching(
+    query: &UsageQuery,
+    directory: &Directory,
+    find: impl Fn(&Filter<'_>) -> Vec<Usage>,
+) -> Vec<Usage> {
+    let mut filter = Filter { limit: query.limit.as_deref(), ..Filter::default() };
+    let mut known = true;
+    if let Some(corp_id) = &query.corp {
+        filter.corp = corp(directory, corp_id);
+        known &= filter.corp.is_some();
+    }
+    if let Some(api) = &query.api {
+        filter.api = directory.api(api);
+        known &= filter.api.is_some();
+    }
+    let of_app = query.app.as_deref().map(|label| app(directory, label).ok().flatten());
+    known &= of_app != Some(None);
+    if !known {
+        return Vec::new();
+    }
+    let mut usage = find(&filter);
+    if let Some(Some(app)) = of_app {
+        usage.retain(|usage| governs(usage, app, directory));
+    }
+    usage
+}
+
+/// Whether calls of an app count here, and those of other corps do not.
+fn governs(usage: &Usage, app: Seq, directory: &Directory) -> bool {
+    match (usage.app, usage.corp) {
+        (Some(of), _) => of == app,
+        (None, Some(corp)) => directory.apps.get(&app).is_some_and(|app| app.corp == corp),
+        (None, None) => false,
+    }
+}
+
+impl Viewer {
+    fn sees(&self, usage: &Usage, directory: &Directory) -> bool {
+        let Some((api_key, apps)) = &self.limited else { return true };
+        let own = usage.app.is_some() || usage.api_key.is_none_or(|of| of == *api_key);
+        own && apps.iter().any(|&app| governs(usage, app, directory))
+    }
+}
+
+fn row(
+    usage: &Usage,
+    directory: &Directory,
+    egress_ips: &BTreeMap<Seq, String>,
+    present: Present,
+) -> UsageRow {
+    let reading = &usage.reading;
+    UsageRow {
+        limit: reading.limit.to_string(),
+        corp_id: usage.corp.and_then(|corp| Some(directory.corps.get(&corp)?.corp_id.clone())),
+        agent_id: usage.app.and_then(|app| Some(directory.apps.get(&app)?.agent_id.clone())),
+        api: usage.api.and_then(|api| directory.apis.get(&api).cloned()),
+        egress_ip: usage.egress_ip.and_then(|ip| egress_ips.get(&ip).cloned()),
+        api_key_id: usage.api_key,
+        unit: usage.unit,
+        window: window(reading.window_ms),
+        mode: usage.mode,
+        used: reading.used,
+        in_flight: usage.in_flight,
+        cap: reading.cap,
+        remaining: reading.remaining,
+        resets_at: present.instant(reading.resets_at),
+    }
+}
