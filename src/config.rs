@@ -102,9 +102,11 @@ pub struct SandboxOptions {
 }
 
 /// How the simulated WeCom aligns its windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Windows {
+    /// Any interval of a window's length.
     Sliding,
+    /// Full minutes and hours.
     Clock,
 }
 
@@ -126,22 +128,28 @@ pub fn data_dir(flag: Option<PathBuf>, env: Environment<'_>) -> PathBuf {
     flag.or_else(from_env).unwrap_or_else(|| DEFAULT_DATA_DIR.into())
 }
 
-impl Config {
-    /// Reads the file in `data_dir`, if there is one, and lays environment and flags over it.
-    pub fn load(data_dir: PathBuf, flags: Settings, env: Environment<'_>) -> Result<Self, ConfigError> {
+impl Settings {
+    /// Every setting as it holds for this data directory, unchecked.
+    pub fn load(data_dir: &Path, flags: Self, env: Environment<'_>) -> Result<Self, ConfigError> {
         let path = data_dir.join(FILE);
         let file = match std::fs::read_to_string(&path) {
             Ok(text) => parse(&text, &path)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Settings::default(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(source) => return Err(ConfigError::Read { path: path.display().to_string(), source }),
         };
-        let settings = flags.over(Settings::from_env(env)?).over(file);
+        let defaults = parse(SAMPLE, Path::new("the defaults"))?;
+        Ok(flags.over(Self::from_env(env)?).over(file).over(defaults))
+    }
+}
+
+impl Config {
+    /// Reads the file in `data_dir`, if there is one, lays environment and flags over it, and checks the whole.
+    pub fn load(data_dir: PathBuf, flags: Settings, env: Environment<'_>) -> Result<Self, ConfigError> {
+        let settings = Settings::load(&data_dir, flags, env)?;
         Self::check(data_dir, settings)
     }
 
-    /// Completes settings with the defaults and checks them.
-    pub fn check(data_dir: PathBuf, settings: Settings) -> Result<Self, ConfigError> {
-        let settings = settings.over(parse(SAMPLE, Path::new("the defaults"))?);
+    fn check(data_dir: PathBuf, settings: Settings) -> Result<Self, ConfigError> {
         let Settings { listen, upstream, egress_ip, workers, tls_cert, tls_key, .. } = settings;
         let listen = given(listen, "listen")?;
         let Ok(listen) = listen.parse::<SocketAddr>() else {
@@ -257,7 +265,7 @@ fn check_call(call: &CallSettings) -> Result<Call, ConfigError> {
     Ok(call)
 }
 
-fn check_log(log: LogSettings) -> Result<Log, ConfigError> {
+pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {
     let format = match given(log.format, "log.format")?.as_str() {
         "text" => LogFormat::Text,
         "json" => LogFormat::Json,

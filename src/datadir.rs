@@ -149,12 +149,13 @@ pub async fn create_api_key(
     vault: &Vault,
     name: &str,
     scopes: Vec<Scope>,
-    apps: Vec<String>,
+    app_labels: Vec<String>,
     apis: Vec<String>,
 ) -> Result<NewApiKey, DataDirError> {
     let api_key = vault::new_api_key()?;
     let fingerprint = vault.fingerprint(API_KEY, api_key.expose_secret());
-    let command = Command::CreateApiKey { name: name.to_owned(), scopes, apps, apis, fingerprint };
+    let command =
+        Command::CreateApiKey { name: name.to_owned(), scopes, apps: app_labels, apis, fingerprint };
     let (id, _) = done(ledger.decide(command).await?)?;
     Ok(NewApiKey { id, api_key })
 }

@@ -1,1 +1,130 @@
-//! The command line.
+//! The command line: parses, asks, prints. Commands that change something go through the same log as the service.
+
+pub mod args;
+mod corps;
+mod keys;
+mod limits;
+mod logging;
+mod output;
+mod secret;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+
+use crate::config::{self, Config, SAMPLE, Settings};
+use crate::datadir::{self, NewApiKey, Opened};
+use crate::ledger::{Command as LedgerCommand, Seq};
+
+pub use args::Cli;
+use args::{App, Command, Corp, Key, Limits};
+pub use output::{Answer, Failure};
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Runs one command to its end.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { data_dir, json, command } = cli;
+    let dir = config::data_dir(data_dir.clone(), &env);
+    let answer = match command {
+        Command::Serve(serve) => {
+            let config = Config::load(dir, serve.settings(), &env)?;
+            logging::start(&config.log);
+            return Ok(crate::app::serve(config).await?);
+        }
+        Command::Demo(demo) => {
+            logging::start(&logging::without_file("info", &env)?);
+            return Ok(crate::app::demo(demo.options(data_dir)).await?);
+        }
+        Command::Sandbox(sandbox) => {
+            logging::start(&logging::without_file("info", &env)?);
+            return Ok(crate::app::sandbox(sandbox.options()).await?);
+        }
+        Command::Config => config_in_force(&dir)?,
+        other => {
+            logging::start(&logging::without_file("warn", &env)?);
+            administer(&dir, other).await?
+        }
+    };
+    answer.print(json)
+}
+
+fn config_in_force(dir: &Path) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct InForce {
+        data_dir: PathBuf,
+        #[serde(flatten)]
+        settings: Settings,
+    }
+    let settings = Settings::load(dir, Settings::default(), &env)?;
+    Config::load(dir.to_owned(), Settings::default(), &env)?;
+    Answer::new(&InForce { data_dir: dir.to_owned(), settings }, SAMPLE)
+}
+
+/// Commands that open the data directory, do one thing, and close it.
+async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
+    if matches!(command, Command::Init) {
+        let key = datadir::init(dir).await?;
+        let shown = dir.display();
+        let hint = format!(
+            "{shown} is initialised. This is the key of the administrator; it is shown only now, so keep it safe.\n\
+             Keep a copy of {shown}/master.key elsewhere: without it no secret can be opened again."
+        );
+        return Ok(new_key(&key)?.hint(hint));
+    }
+    // What can be wrong before the ledger is opened is found before.
+    let prepared = secret::read_for(&command)?;
+    let opened = datadir::open(dir, None).await?;
+    let answer = match command {
+        Command::Corp(Corp::Add { corp_id, accounts }) => corps::add(&opened, corp_id, accounts).await,
+        Command::Corp(Corp::List) => corps::list(&opened),
+        Command::Corp(Corp::Remove { corp_id }) => corps::remove(&opened, corp_id).await,
+        Command::App(App::Add { app, .. }) => corps::add_app(&opened, app, prepared).await,
+        Command::App(App::List) => corps::list_apps(&opened),
+        Command::App(App::Reset { app }) => corps::reset_app(&opened, app).await,
+        Command::App(App::Remove { app }) => corps::remove_app(&opened, app).await,
+        Command::Key(Key::Create(key)) => keys::create(&opened, key).await,
+        Command::Key(Key::List) => keys::list(&opened),
+        Command::Key(change) => keys::change(&opened, &change).await,
+        Command::Limits(Limits::List) => limits::list(&opened).await,
+        Command::Limits(change) => limits::change(&opened, change).await,
+        Command::Usage(usage) => limits::usage(&opened, usage.query()).await,
+        _ => Err(Failure::Usage("this command does not administer anything".to_owned())),
+    };
+    opened.ledger.stop().await;
+    answer
+}
+
+/// The one moment at which an API key is shown.
+fn new_key(key: &NewApiKey) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        id: Seq,
+        api_key: &'a str,
+    }
+    let api_key = key.api_key.expose_secret();
+    let id = key.id;
+    Answer::new(&Shown { id, api_key }, format!("id       {id}\napi_key  {api_key}"))
+}
+
+/// What an act has changed.
+#[derive(Serialize)]
+struct Act {
+    seq: Option<Seq>,
+    changed: bool,
+}
+
+/// Does one administrative act and says so: `what` in words if it changed something, else that it was so before.
+async fn act(opened: &Opened, command: LedgerCommand, what: String) -> Result<Answer, Failure> {
+    let (seq, changed) = datadir::done(opened.ledger.decide(command).await?)?;
+    let seq = (seq > 0).then_some(seq);
+    let text = if changed { what } else { "nothing to change: it is so already".to_owned() };
+    Answer::new(&Act { seq, changed }, text)
+}

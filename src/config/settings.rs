@@ -1,6 +1,6 @@
 //! The settings as they are written down: each may be missing, and layers are laid over each other.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, Environment};
 
@@ -11,7 +11,7 @@ macro_rules! table {
         $([$section:ident: $section_type:ty])*
     }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             $(pub $field: Option<$type>,)*

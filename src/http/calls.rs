@@ -18,8 +18,8 @@ use crate::wecom::errmsg::ErrMsg;
 use crate::wecom::path::ApiName;
 
 use super::params::{self, invalid_body, json};
+use super::present::{self, Present};
 use super::problem::{self, Problem};
-use super::quota_headers::{self, Present};
 use super::{Client, HttpState, authenticate};
 
 const TIMEOUT_DEFAULT_SECS: u32 = 60;
@@ -140,7 +140,7 @@ fn created(call_id: Seq, timeout_seconds: u32, reading: Option<&Reading>) -> Htt
 fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Limit { reading, retry_at, .. } => {
-            quota_headers::refused(reading, *retry_at, Present::read(&state.ledger, &*state.clock))
+            present::refused(reading, *retry_at, Present::read(&state.ledger, &*state.clock))
         }
         Refusal::Unauthorized(Unauthorized::Ended) => {
             Problem::unauthorized("this API key was revoked or paused, or the app was removed, just now")

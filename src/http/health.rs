@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
+use crate::ledger::LedgerError;
 use crate::ledger::directory::Directory;
 
 use super::HttpState;
@@ -28,7 +29,8 @@ struct Readiness {
 #[derive(Serialize)]
 struct Warning {
     app: String,
-    warning: &'static str,
+    #[serde(rename = "warning")]
+    what: &'static str,
     errcode: Option<i64>,
     advice: String,
 }
@@ -42,7 +44,8 @@ pub(super) async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
     let alive = tokio::time::timeout(PATIENCE, state.ledger.read(|_, _| ())).await;
     let reason = match alive {
         _ if state.is_draining() => Some("this process is draining".to_owned()),
-        Ok(Ok(())) => None,
+        // Too much to do is not the same as not being able to.
+        Ok(Ok(()) | Err(LedgerError::Busy)) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("the ledger does not answer".to_owned()),
     };
@@ -68,7 +71,7 @@ fn warnings(directory: &Directory) -> Vec<Warning> {
     let trouble = directory.live_apps().filter_map(|(seq, app)| {
         let label = directory.app_label(seq)?;
         let credential = &app.credential;
-        let (warning, errcode, advice) = match (credential.blocked, &credential.last_failure) {
+        let (what, errcode, advice) = match (credential.blocked, &credential.last_failure) {
             (Some(errcode), _) => (
                 "secret_rejected",
                 Some(errcode),
@@ -81,7 +84,7 @@ fn warnings(directory: &Directory) -> Vec<Warning> {
             ),
             _ => return None,
         };
-        Some(Warning { app: label, warning, errcode, advice })
+        Some(Warning { app: label, what, errcode, advice })
     });
     trouble.take(WARNINGS_MAX).collect()
 }

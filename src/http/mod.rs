@@ -7,12 +7,14 @@ mod calls;
 mod entries;
 mod health;
 mod params;
+pub mod present;
 pub mod problem;
-mod quota_headers;
 pub mod usage;
 
 #[cfg(test)]
 mod call_tests;
+#[cfg(test)]
+mod problem_tests;
 #[cfg(test)]
 mod tests;
 

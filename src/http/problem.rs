@@ -4,6 +4,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError, web};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::ledger::LedgerError;
@@ -124,6 +125,24 @@ impl From<crate::store::StoreError> for Problem {
     }
 }
 
+/// The standard members first, for people.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+}
+
+impl<'a> From<&'a Problem> for Body<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        let Problem { of, detail, members, .. } = problem;
+        Self { r#type: format!("/problems/{}", of.slug), title: of.title, status: of.status, detail, members }
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.of.title, self.detail)
@@ -136,18 +155,12 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
-        let mut body = Map::new();
-        body.insert("type".to_owned(), format!("/problems/{}", self.of.slug).into());
-        body.insert("title".to_owned(), self.of.title.into());
-        body.insert("status".to_owned(), self.of.status.into());
-        body.insert("detail".to_owned(), self.detail.as_str().into());
-        body.extend(self.members.clone());
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
         for (name, value) in &self.headers {
             response.insert_header((name.clone(), value.clone()));
         }
-        response.body(Value::Object(body).to_string())
+        response.body(serde_json::to_string(&Body::from(self)).unwrap_or_default())
     }
 }
 

@@ -89,7 +89,7 @@ impl World {
 pub(super) struct Answer {
     pub(super) status: u16,
     headers: HeaderMap,
-    text: String,
+    pub(super) text: String,
     pub(super) body: Value,
 }
 
@@ -286,27 +286,4 @@ async fn usage_shows_each_limit_with_its_names_and_numbers() {
     assert_eq!(world.get("/v1/usage?corp=nobody", &world.admin).await.body["usage"], json!([]));
     let of_app = world.get("/v1/usage?app=corp1/1000002", &world.admin).await;
     assert_eq!(of_app.body["usage"].as_array().unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn wrong_paths_and_methods_are_problems_too() {
-    let world = World::new().await;
-    for path in ["/v1", "/v1/nothing", "/nothing", "/v1/entries/last", "/v1/entries/999999", "/problems/none"]
-    {
-        assert_eq!(world.get(path, &world.admin).await.problem(), (404, "not-found"), "{path}");
-    }
-    let answer = world.send(TestRequest::delete().uri("/v1/entries"), &world.admin).await;
-    assert_eq!(answer.problem(), (405, "method-not-allowed"));
-    assert_eq!(answer.header("allow"), "GET");
-    assert_eq!(world.raw(TestRequest::post().uri("/healthz")).await.problem(), (405, "method-not-allowed"));
-}
-
-#[tokio::test]
-async fn the_type_of_every_problem_leads_to_its_description() {
-    let world = World::new().await;
-    for of in problem::TYPES {
-        let answer = world.raw(TestRequest::get().uri(&format!("/problems/{}", of.slug))).await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.text.contains(of.title));
-    }
 }

@@ -12,8 +12,8 @@ use crate::quota::{Filter, Mode, Unit, Usage};
 
 use super::entries::{app, corp};
 use super::params;
+use super::present::{Present, window};
 use super::problem::Problem;
-use super::quota_headers::{Present, window};
 use super::{HttpState, authenticate};
 
 /// Rows of one answer, at most; the filters find the others.

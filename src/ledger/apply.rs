@@ -1,16 +1,16 @@
 //! `apply`: what an entry does to the state. Pure and deterministic; never changes for a released kind.
 
+mod credential;
+
 use std::sync::Arc;
 
-use crate::quota::{Cap, Cost};
-use crate::wecom::errcodes::is_bad_secret_from_gettoken;
+use crate::quota::{Cap, Cost, Facets, Meters};
 
 use super::command::RefusalKey;
-use super::directory::{ApiKey, App, Corp, Credential, CredentialRow, Directory, Fetch, FetchFailure};
-use super::entry::{
-    AppPut, Body, CallPosted, CallRefused, CorpPut, CredentialPosted, Entry, Fetched, LimitsPut, Refs, Seq,
-};
-use super::state::{ClockBase, EXPIRY_MARGIN_MS, Limits, OTHER_API, Pending, PendingWhat, Process, State};
+use super::directory::{ApiKey, App, Corp, Credential, Directory};
+use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, LimitsPut, Seq};
+use super::state::{EXPIRY_MARGIN_MS, Limits, OTHER_API, Pending, PendingWhat, Process, State};
+use credential::{begin_fetch, end_fetch, fail_fetch, mark_used, unblock, with_row};
 
 /// How many fetches that an invalidation forced are remembered.
 pub const FORCED_FETCHES_MAX: usize = 3;
@@ -18,8 +18,8 @@ pub const FORCED_FETCHES_MAX: usize = 3;
 /// WeCom gave the same string again: no early refresh for this long.
 pub const SAME_TOKEN_PAUSE_MS: i64 = 60_000;
 
-/// The longest pause after failed fetches.
-const BACKOFF_MAX_MS: i64 = 60_000;
+/// Entries between two rounds of forgetting idle counters: a round takes about 0.1 ms.
+const PRUNE_EVERY: Seq = 128;
 
 /// Why a call or fetch expired whose process is gone; says nothing about WeCom.
 pub const PROCESS_DIED: &str = "process_died";
@@ -30,6 +30,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
     state.head = entry.seq;
     state.tick = entry.tick;
     state.at = entry.at;
+    state.clock.furthest_ahead_ms = state.clock.furthest_ahead_ms.max(entry.at - entry.tick);
     match &entry.body {
         Body::CallPending(x) => {
             let deadline = entry.tick + i64::from(x.timeout_ms);
@@ -71,17 +72,18 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         other => apply_rare(state, entry, other),
     }
+    if entry.seq.is_multiple_of(PRUNE_EVERY) {
+        state.meters.prune(entry.tick);
+    }
 }
 
 fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
     match body {
         Body::LedgerCreated(x) => state.ledger_id.clone_from(&x.ledger_id),
         Body::ClockBooted(x) => {
-            state.clock = ClockBase {
-                boot_id: x.boot_id.clone(),
-                offset_ms: x.offset_ms,
-                wall_minus_tick_ms: Some(entry.at - entry.tick),
-            };
+            state.clock.boot_id.clone_from(&x.boot_id);
+            state.clock.offset_ms = x.offset_ms;
+            state.clock.wall_minus_tick_ms = Some(entry.at - entry.tick);
         }
         Body::ClockStepped(x) => {
             let before = state.clock.wall_minus_tick_ms.unwrap_or(entry.at - entry.tick);
@@ -102,7 +104,7 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
                 state.unknown_apis += 1;
             }
         }
-        Body::LimitsPut(x) => put_limits(state, x),
+        Body::LimitsPut(x) => put_limits(state, entry.tick, x),
         _ => apply_directory(Arc::make_mut(&mut state.directory), entry, body),
     }
 }
@@ -172,14 +174,7 @@ fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
     unblock(&mut app.credential);
 }
 
-fn unblock(credential: &mut Credential) {
-    credential.blocked = None;
-    credential.failures = 0;
-    credential.not_before = 0;
-    credential.last_failure = None;
-}
-
-fn put_limits(state: &mut State, x: &LimitsPut) {
+fn put_limits(state: &mut State, tick: i64, x: &LimitsPut) {
     // A name that is not shipped can't be decided; what the meters refuse here was never in force.
     for own in &state.limits.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, None);
@@ -187,7 +182,10 @@ fn put_limits(state: &mut State, x: &LimitsPut) {
     if (&state.limits.profile, state.limits.operator) != (&x.profile, x.operator)
         && let Some(profile) = crate::quota::shipped(&x.profile, x.operator)
     {
+        // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
+        in_flight(state, Meters::give_back);
         let _ = state.meters.switch(&profile);
+        in_flight(state, |meters, facets, cost| meters.take(facets, cost, tick));
     }
     for own in &x.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
@@ -196,26 +194,17 @@ fn put_limits(state: &mut State, x: &LimitsPut) {
         Limits { profile: x.profile.clone(), operator: x.operator, overrides: x.overrides.clone() };
 }
 
-fn with_app(directory: &mut Directory, app: Option<Seq>, change: impl FnOnce(&mut App)) {
-    if let Some(app) = app.and_then(|app| directory.apps.get_mut(&app)) {
-        change(app);
+/// Every call in flight once more.
+fn in_flight(state: &mut State, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)) {
+    for pending in state.pendings.values() {
+        let name = api_name(&state.directory, pending.api);
+        change(&mut state.meters, &pending.facets(name), &calls(pending.cost));
     }
 }
 
-/// Changes the newest row of an app if it is `credential`: an older one can no longer be changed by anything.
-fn with_row(state: &mut State, refs: Refs, credential: Seq, change: impl FnOnce(&mut CredentialRow)) {
-    with_app(Arc::make_mut(&mut state.directory), refs.app, |app| {
-        if let Some(row) = app.credential.newest.as_mut().filter(|row| row.seq == credential) {
-            change(row);
-        }
-    });
-}
-
-/// The common case changes nothing, so it must not copy a directory that readers hold.
-fn mark_used(state: &mut State, refs: Refs, credential: Seq) {
-    let newest = refs.app.and_then(|app| state.directory.apps.get(&app)?.credential.newest.as_ref());
-    if newest.is_some_and(|row| row.seq == credential && !row.used) {
-        with_row(state, refs, credential, |row| row.used = true);
+fn with_app(directory: &mut Directory, app: Option<Seq>, change: impl FnOnce(&mut App)) {
+    if let Some(app) = app.and_then(|app| directory.apps.get_mut(&app)) {
+        change(app);
     }
 }
 
@@ -254,7 +243,6 @@ fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<u64>, margi
     let reserved = calls(pending.cost);
     let spent = calls(posted.unwrap_or(pending.cost));
     state.meters.settle(&pending.facets(name), &reserved, &spent, entry.tick + margin);
-    state.meters.prune(entry.tick);
     if margin > 0 && pending.what != PendingWhat::Fetch {
         state.remember_expired(seq, pending);
     }
@@ -281,57 +269,4 @@ fn refused(state: &mut State, entry: &Entry, x: &CallRefused) {
         limit: x.limit.clone(),
     };
     state.refused.insert(key, second);
-}
-
-fn begin_fetch(state: &mut State, entry: &Entry) {
-    with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
-        let credential = &mut app.credential;
-        credential.fetch = Some(Fetch { pending: entry.seq, process: entry.process });
-        let forced = |row: &CredentialRow| row.invalidated && entry.tick < row.expires_tick;
-        if credential.newest.as_ref().is_some_and(forced) {
-            credential.forced.push(entry.tick);
-            if credential.forced.len() > FORCED_FETCHES_MAX {
-                credential.forced.remove(0);
-            }
-        }
-    });
-}
-
-fn end_fetch(state: &mut State, entry: &Entry, x: &CredentialPosted) {
-    let Fetched::Token { fingerprint, expires_tick, refresh_tick, .. } = x.fetched else {
-        let Fetched::Error { errmsg } = &x.fetched else { return };
-        return fail_fetch(state, entry, x.pending, x.errcode, errmsg);
-    };
-    with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
-        let credential = &mut app.credential;
-        credential.fetch = None;
-        unblock(credential);
-        credential.previous = credential.newest.as_ref().map(|row| row.seq);
-        credential.newest = Some(CredentialRow {
-            seq: entry.seq,
-            fingerprint,
-            fetched_tick: entry.tick,
-            expires_tick,
-            refresh_tick,
-            invalidated: false,
-            used: false,
-            issued_to: std::collections::BTreeSet::new(),
-        });
-    });
-}
-
-fn fail_fetch(state: &mut State, entry: &Entry, pending: Seq, errcode: Option<i64>, reason: &str) {
-    with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
-        app.credential.fetch = None;
-        // A secret that changed meanwhile deserves a fresh start, and a dead fetcher says nothing about WeCom.
-        if app.secret > pending || reason == PROCESS_DIED {
-            return;
-        }
-        let credential = &mut app.credential;
-        credential.failures = credential.failures.saturating_add(1);
-        let backoff = (500_i64 << credential.failures.min(7)).min(BACKOFF_MAX_MS);
-        credential.not_before = entry.tick + if errcode == Some(45009) { BACKOFF_MAX_MS } else { backoff };
-        credential.blocked = errcode.filter(|&code| is_bad_secret_from_gettoken(code));
-        credential.last_failure = Some(FetchFailure { tick: entry.tick, errcode, reason: reason.to_owned() });
-    });
 }

@@ -276,7 +276,7 @@ pub struct CallRefused {
     pub count: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CredentialPending {
     pub credential: String,
     pub timeout_ms: u32,

@@ -10,6 +10,8 @@ pub mod entry;
 pub mod kind;
 pub mod row;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, Now, Rejected, Reply};
 pub use committer::{LedgerError, LedgerHandle};

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::entry::{
     AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated,
-    CredentialIssued, CredentialPosted, Entry, Fetched, Refs, Seq,
+    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, Refs, Seq,
 };
 use super::kind::Kind;
 
@@ -49,6 +49,11 @@ struct PendingDetail {
     reserved: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<Seq>,
+}
+
+#[derive(Serialize, serde::Deserialize)]
+struct FetchDetail {
+    credential: String,
 }
 
 #[derive(Serialize, serde::Deserialize)]
@@ -172,7 +177,7 @@ impl Row {
             Body::CredentialPending(x) => {
                 self.timeout_ms = Some(x.timeout_ms);
                 self.cost = Some(1);
-                self.detail = json(x);
+                self.detail = json(&FetchDetail { credential: x.credential.clone() });
             }
             Body::CredentialPosted(x) => {
                 self.pending_seq = Some(x.pending);
@@ -274,7 +279,10 @@ impl Row {
             Kind::CallVoided => Body::CallVoided(self.ended()?),
             Kind::CallExpired => Body::CallExpired(self.ended()?),
             Kind::CredentialExpired => Body::CredentialExpired(self.ended()?),
-            Kind::CredentialPending => Body::CredentialPending(self.detail()?),
+            Kind::CredentialPending => Body::CredentialPending(CredentialPending {
+                credential: self.detail::<FetchDetail>()?.credential,
+                timeout_ms: self.need(self.timeout_ms, "timeout_ms")?,
+            }),
             Kind::CredentialPosted => Body::CredentialPosted(CredentialPosted {
                 pending: self.need(self.pending_seq, "pending_seq")?,
                 errcode: self.errcode,

@@ -12,7 +12,7 @@ use super::directory::Directory;
 use super::entry::{CapOverride, Scope, Seq};
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -58,6 +58,8 @@ pub struct ClockBase {
     pub offset_ms: i64,
     /// `at - tick` when wall time was last in step.
     pub wall_minus_tick_ms: Option<i64>,
+    /// The most that `at` has ever been ahead of `tick`: what the wall clock would show by now at the latest.
+    pub furthest_ahead_ms: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::ledger::apply::apply;
-use crate::ledger::command::{Command, EndedHow, Now, Refusal, Reply};
-use crate::ledger::decide::{self, Decision, decide};
-use crate::ledger::entry::{Draft, Entry, Seq};
-use crate::ledger::row::Row;
+use crate::ledger::command::{Command, EndedHow, Now, Reply};
+use crate::ledger::decide::{self, Repeat};
+use crate::ledger::entry::Seq;
 use crate::ledger::state::State;
 use crate::store::{Batch, Log, StoreError};
 
+use super::work::Work;
 use super::{Committer, DEATH_WATCH, Job, LedgerError, RETRY_AFTER, SNAPSHOT_EVERY};
 
 type Answer = oneshot::Sender<Result<Reply, LedgerError>>;
@@ -43,7 +42,9 @@ impl<L: Log> Committer<L> {
                     self.answer(answer, reply);
                 }
                 if let Some(state) = &self.state {
-                    reads.into_iter().for_each(|look| look(Ok((state, now))));
+                    for look in reads {
+                        look(Ok((state, now)));
+                    }
                 }
             }
             Err(error) => {
@@ -111,22 +112,46 @@ impl<L: Log> Committer<L> {
         };
         let reading = self.clock.read();
         let now = decide::now(&state, &reading);
-        let mut work = Work { state: &mut state, batch: Batch::default(), now, process: self.process };
-        let refusals = self.maintain(&mut work, &reading)?;
+        let taken = Taken { abandoned: self.shared.take_abandoned(), refusals: self.refusals.due(now.tick) };
+        let batch = Batch::default();
+        let work = Work { state: &mut state, batch, repeats: Vec::new(), now, process: self.process };
+        match self.write(work, &reading, &taken, commands).await {
+            Ok((replies, repeats)) => {
+                let rest = taken.abandoned.into_iter().skip(decide::EXPIRE_BATCH);
+                rest.for_each(|pending| self.shared.abandon(pending));
+                for repeat in repeats {
+                    self.refusals.count(repeat, now.tick);
+                }
+                self.after_commit(state, &replies);
+                Ok((replies, now))
+            }
+            Err(error) => {
+                taken.abandoned.into_iter().for_each(|pending| self.shared.abandon(pending));
+                self.refusals.put_back(taken.refusals);
+                Err(error)
+            }
+        }
+    }
+
+    /// Decides everything and appends it.
+    async fn write(
+        &mut self,
+        mut work: Work<'_>,
+        reading: &decide::ClockReading,
+        taken: &Taken,
+        commands: Vec<Command>,
+    ) -> Result<(Vec<Reply>, Vec<Repeat>), StoreError> {
+        self.maintain(&mut work, reading, taken)?;
         let mut replies = Vec::with_capacity(commands.len());
         for command in commands {
             replies.push(work.decide(&self.vault, command)?);
         }
-        let batch = work.batch;
-        if let Err(error) = self.log.append(&batch).await {
-            self.refusals.put_back(refusals);
-            return Err(error);
-        }
+        let Work { batch, repeats, .. } = work;
+        self.log.append(&batch).await?;
         if let Some(row) = batch.rows.into_iter().next_back() {
             self.last_row = Some(row);
         }
-        self.after_commit(state, &replies, now);
-        Ok((replies, now))
+        Ok((replies, repeats))
     }
 
     /// What needs no command: the clocks, overdue calls, dead processes, counted refusals.
@@ -134,34 +159,32 @@ impl<L: Log> Committer<L> {
         &mut self,
         work: &mut Work<'_>,
         reading: &decide::ClockReading,
-    ) -> Result<Vec<Command>, StoreError> {
-        if work.state.head > 0
-            && let Some(draft) = decide::decide_time(work.state, reading)
-        {
+        taken: &Taken,
+    ) -> Result<(), StoreError> {
+        // Nothing may come before the entry that creates the ledger.
+        if work.state.head == 0 {
+            return Ok(());
+        }
+        if let Some(draft) = decide::decide_time(work.state, reading) {
             work.append(&self.vault, draft)?;
         }
         if let Some((reason, _)) = &self.failure {
             work.decide(&self.vault, Command::Recovered { reason: reason.clone() })?;
         }
-        let abandoned = self.shared.take_abandoned();
-        for draft in decide::decide_abandoned(work.state, &abandoned) {
+        for draft in decide::decide_abandoned(work.state, &taken.abandoned) {
             work.append(&self.vault, draft)?;
-        }
-        for &left in abandoned.iter().skip(decide::EXPIRE_BATCH) {
-            self.shared.abandon(left);
         }
         for draft in decide::decide_overdue(work.state, work.now.tick) {
             work.append(&self.vault, draft)?;
         }
-        let refusals = self.refusals.due(work.now.tick);
-        for command in &refusals {
+        for command in &taken.refusals {
             work.decide(&self.vault, command.clone())?;
         }
         if self.death_watch.elapsed() >= DEATH_WATCH {
             self.death_watch = Instant::now();
             self.bury_the_dead(work)?;
         }
-        Ok(refusals)
+        Ok(())
     }
 
     fn bury_the_dead(&mut self, work: &mut Work<'_>) -> Result<(), StoreError> {
@@ -180,18 +203,8 @@ impl<L: Log> Committer<L> {
         Ok(())
     }
 
-    fn after_commit(&mut self, state: State, replies: &[Reply], now: Now) {
-        for reply in replies {
-            match reply {
-                Reply::Admitted { pending, .. } | Reply::Fetch { pending, .. } => {
-                    self.answered_for.insert(*pending);
-                }
-                Reply::Refused(Refusal::Limit { reading, key, recorded: true, .. }) => {
-                    self.refusals.count(key.clone(), reading, now.tick);
-                }
-                _ => {}
-            }
-        }
+    fn after_commit(&mut self, state: State, replies: &[Reply]) {
+        self.answered_for.extend(replies.iter().filter_map(pending_of));
         if self.answered_for.len() > 2 * state.pendings.len() + 1024 {
             self.answered_for.retain(|pending| state.pendings.contains_key(pending));
         }
@@ -209,10 +222,7 @@ impl<L: Log> Committer<L> {
     }
 
     fn answer(&mut self, answer: Answer, reply: Reply) {
-        let pending = match &reply {
-            Reply::Admitted { pending, .. } | Reply::Fetch { pending, .. } => Some(*pending),
-            _ => None,
-        };
+        let pending = pending_of(&reply);
         if answer.send(Ok(reply)).is_err()
             && let Some(pending) = pending
         {
@@ -232,38 +242,18 @@ impl<L: Log> Committer<L> {
     }
 }
 
-/// A batch while it is put together.
-struct Work<'a> {
-    state: &'a mut State,
-    batch: Batch,
-    now: Now,
-    process: Option<Seq>,
+/// The pending entry that whoever gets this reply has to settle.
+pub(super) fn pending_of(reply: &Reply) -> Option<Seq> {
+    match reply {
+        Reply::Admitted { pending, .. } | Reply::Fetch { pending, .. } => Some(*pending),
+        _ => None,
+    }
 }
 
-impl Work<'_> {
-    fn decide(&mut self, vault: &crate::vault::Vault, command: Command) -> Result<Reply, StoreError> {
-        let Decision { drafts, erase, reply } = decide(self.state, command, self.now, self.process);
-        for draft in drafts {
-            self.append(vault, draft)?;
-        }
-        self.batch.erase.extend(erase);
-        Ok(reply)
-    }
-
-    fn append(&mut self, vault: &crate::vault::Vault, draft: Draft) -> Result<(), StoreError> {
-        let Draft { refs, body, secret } = draft;
-        let seq = self.state.head + 1;
-        let entry = Entry { seq, tick: self.now.tick, at: self.now.at, process: self.process, refs, body };
-        apply(self.state, &entry);
-        if let Some(secret) = secret {
-            let sealed = vault
-                .seal(&self.state.ledger_id, seq, &secret.0)
-                .map_err(|error| StoreError::Write(error.to_string()))?;
-            self.batch.sealed.push((seq, sealed));
-        }
-        self.batch.rows.push(Row::of(&entry));
-        Ok(())
-    }
+/// What is to be written without a command; after an error it is still to be written.
+struct Taken {
+    abandoned: Vec<Seq>,
+    refusals: Vec<Command>,
 }
 
 fn refuse(jobs: Vec<Job>, reason: &str) {

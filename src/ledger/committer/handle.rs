@@ -12,6 +12,7 @@ use crate::ledger::entry::Seq;
 use crate::ledger::state::State;
 
 use super::Job;
+use super::batch::pending_of;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -84,6 +85,24 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Somebody waits for an answer. If they go away between its sending and its arrival, the pending that it names has
+/// nobody who answers for it.
+struct Waiting<'a> {
+    answered: oneshot::Receiver<Result<Reply, LedgerError>>,
+    shared: &'a Shared,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answered.close();
+        if let Ok(Ok(reply)) = self.answered.try_recv()
+            && let Some(pending) = pending_of(&reply)
+        {
+            self.shared.abandon(pending);
+        }
+    }
+}
+
 /// A cheap clone; the committer ends when the last one is dropped.
 #[derive(Clone)]
 pub struct LedgerHandle {
@@ -105,7 +124,8 @@ impl LedgerHandle {
     pub async fn decide(&self, command: Command) -> Result<Reply, LedgerError> {
         let (answer, answered) = oneshot::channel();
         self.send(Job::Decide { command, answer })?;
-        answered.await.map_err(|_| LedgerError::Stopped)?
+        let mut waiting = Waiting { answered, shared: &self.shared };
+        (&mut waiting.answered).await.map_err(|_| LedgerError::Stopped)?
     }
 
     /// Looks at the whole state, after everything that was asked before.

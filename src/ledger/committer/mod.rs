@@ -7,6 +7,7 @@ mod batch;
 mod handle;
 mod load;
 mod refusals;
+mod work;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use super::state::State;
 
 use handle::Shared;
 pub use handle::{LedgerError, LedgerHandle};
+#[cfg(test)]
+pub(super) use load::{decode_snapshot, encode_snapshot};
 use refusals::Refusals;
 
 /// Jobs that wait for the committer, at most.

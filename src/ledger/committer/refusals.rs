@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ledger::command::{Command, RefusalKey};
-use crate::quota::Reading;
+use crate::ledger::decide::Repeat;
 
 /// Refusals whose entry says `1` while more of the same second were answered.
 #[derive(Default)]
@@ -15,14 +15,16 @@ pub(super) struct Refusals {
 struct Counted {
     second: i64,
     count: u64,
+    errcode: i64,
     used: u64,
     cap: u64,
 }
 
 impl Refusals {
     /// Counts a refusal that got no entry of its own.
-    pub(super) fn count(&mut self, key: RefusalKey, reading: &Reading, tick: i64) {
-        let fresh = Counted { second: tick / 1000, count: 0, used: reading.used, cap: reading.cap };
+    pub(super) fn count(&mut self, repeat: Repeat, tick: i64) {
+        let Repeat { key, errcode, used, cap } = repeat;
+        let fresh = Counted { second: tick / 1000, count: 0, errcode, used, cap };
         self.counted.entry(key).or_insert(fresh).count += 1;
     }
 
@@ -39,10 +41,10 @@ impl Refusals {
         let closed = self.closed;
         self.counted
             .extract_if(|_, counted| closed || counted.second < tick / 1000)
-            .map(|(refusal, Counted { count, used, cap, .. })| Command::FlushRefusals {
+            .map(|(refusal, Counted { count, errcode, used, cap, .. })| Command::FlushRefusals {
                 refusal,
                 count,
-                errcode: 45009,
+                errcode,
                 used,
                 cap,
             })
@@ -52,9 +54,9 @@ impl Refusals {
     /// After a failed write: what could not be written is counted again.
     pub(super) fn put_back(&mut self, commands: Vec<Command>) {
         for command in commands {
-            if let Command::FlushRefusals { refusal, count, used, cap, .. } = command {
-                self.counted.entry(refusal).or_insert(Counted { second: 0, count: 0, used, cap }).count +=
-                    count;
+            if let Command::FlushRefusals { refusal, count, errcode, used, cap } = command {
+                let fresh = Counted { second: 0, count: 0, errcode, used, cap };
+                self.counted.entry(refusal).or_insert(fresh).count += count;
             }
         }
     }

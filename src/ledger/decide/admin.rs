@@ -122,7 +122,7 @@ fn put_app(
     let mut entry = draft(refs, Body::AppPut(AppPut { id: agent_id, secret_fingerprint: fingerprint }));
     entry.secret = Some(secret);
     let erase = existing.map(|(_, app)| app.secret).into_iter().collect();
-    Decision { drafts: vec![entry], erase, reply: Reply::Done { seq, changed: true } }
+    Decision { drafts: vec![entry], erase, ..Decision::reply(Reply::Done { seq, changed: true }) }
 }
 
 fn change_app(state: &State, corp_id: &str, agent_id: &str, body: Body) -> Decision {
@@ -223,6 +223,7 @@ fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Dec
     if let Some(cap) = cap {
         overrides.push(CapOverride { corp, limit, cap });
     }
+    overrides.sort_by(|a, b| (a.corp, &a.limit).cmp(&(b.corp, &b.limit)));
     put_limits(state, LimitsPut { profile: current.profile.clone(), operator: current.operator, overrides })
 }
 

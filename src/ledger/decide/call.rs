@@ -3,12 +3,12 @@
 use crate::ledger::command::{
     Admit, Caller, Now, Outcome, Refusal, RefusalKey, Rejected, Reply, Unauthorized,
 };
-use crate::ledger::directory::App;
+use crate::ledger::directory::{ApiKey, App};
 use crate::ledger::entry::{Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq};
 use crate::ledger::state::{PENDINGS_MAX, PendingWhat, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading};
 
-use super::{Decision, api_ref, draft, refs_of};
+use super::{Decision, Repeat, api_ref, draft, refs_of};
 
 /// The name that a refusal carries when a key may not do what it asked.
 pub const NOT_ALLOWED: &str = "not_allowed";
@@ -60,7 +60,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
             });
             let drafts = named.into_iter().chain([draft(refs, body)]).collect();
             let reply = Reply::Admitted { pending, credential, reading: binding };
-            Decision { drafts, erase: Vec::new(), reply }
+            Decision { drafts, ..Decision::reply(reply) }
         }
     }
 }
@@ -102,7 +102,7 @@ fn credential_for(app: &App, admit: &Admit, now: Now) -> Result<Option<Seq>, Ref
 /// A key that is alive but not for this app is refused on record; anything else has simply ended.
 fn unauthorized(state: &State, admit: &Admit, now: Now) -> Decision {
     let alive = match admit.caller {
-        Caller::Key(key) => state.directory.api_keys.get(&key).is_some_and(|key| key.is_active()),
+        Caller::Key(key) => state.directory.api_keys.get(&key).is_some_and(ApiKey::is_active),
         Caller::Secret(_) => false,
     };
     match state.directory.live_app(admit.app).filter(|_| alive) {
@@ -119,9 +119,10 @@ fn not_allowed(state: &State, admit: &Admit, app: &App, now: Now) -> Decision {
         api_key: admit.caller.api_key(),
         limit: NOT_ALLOWED.to_owned(),
     };
-    let reply = Reply::Refused(Refusal::Unauthorized(Unauthorized::NotAllowed));
-    let mut decision = Decision::reply(reply);
-    if !recorded(state, &key, now) {
+    let mut decision = Decision::reply(Reply::Refused(Refusal::Unauthorized(Unauthorized::NotAllowed)));
+    if recorded(state, &key, now) {
+        decision.repeat = Some(Repeat { key, errcode: 48002, used: 0, cap: 0 });
+    } else {
         decision.drafts.push(refusal_draft(key, 1, 48002, 0, 0));
     }
     decision
@@ -136,12 +137,14 @@ fn limit_refused(
     now: Now,
 ) -> Decision {
     let recorded = recorded(state, &key, now);
+    let (errcode, used, cap) = (45009, reading.used, reading.cap);
+    let repeat = recorded.then(|| Repeat { key: key.clone(), errcode, used, cap });
     let mut drafts: Vec<Draft> = named.into_iter().collect();
     if !recorded {
-        drafts.push(refusal_draft(key.clone(), 1, 45009, reading.used, reading.cap));
+        drafts.push(refusal_draft(key.clone(), 1, errcode, used, cap));
     }
     let reply = Reply::Refused(Refusal::Limit { reading, retry_at, key, recorded });
-    Decision { drafts, erase: Vec::new(), reply }
+    Decision { drafts, repeat, ..Decision::reply(reply) }
 }
 
 /// Whether this second already has an entry for such a refusal; then only the count grows.
@@ -168,7 +171,14 @@ pub(super) fn settle(state: &State, pending: Seq, outcome: Outcome, caller: Opti
         (_, Some(found)) => (found, true),
         _ => return Decision::rejected(no_such_pending(state, pending)),
     };
-    if caller.is_some_and(|caller| caller.api_key() != found.api_key || found.what != PendingWhat::Reserved) {
+    let own = |caller| match caller {
+        Caller::Key(key) => found.api_key == Some(key),
+        Caller::Secret(secret) => {
+            let app = state.directory.apps.get(&found.app);
+            found.api_key.is_none() && app.is_some_and(|app| app.secret == secret)
+        }
+    };
+    if caller.is_some_and(|caller| !own(caller) || found.what != PendingWhat::Reserved) {
         return Decision::rejected(no_such_pending(state, pending));
     }
     let posted = |cost| match outcome.clone() {

@@ -68,7 +68,7 @@ pub(super) fn begin_fetch(
     let refs = Refs { corp: Some(app.corp), app: Some(app_ref), api: Some(api), api_key: None };
     let body = Body::CredentialPending(CredentialPending { credential: ACCESS_TOKEN.to_owned(), timeout_ms });
     let drafts: Vec<Draft> = named.into_iter().chain([draft(refs, body)]).collect();
-    Decision { drafts, erase: Vec::new(), reply: Reply::Fetch { pending, secret: app.secret } }
+    Decision { drafts, ..Decision::reply(Reply::Fetch { pending, secret: app.secret }) }
 }
 
 /// Why nothing may be fetched at this moment, if so.
@@ -132,8 +132,8 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
             let app = state.directory.apps.get(&found.app);
             let before = app.and_then(|app| app.credential.newest.as_ref());
             // Counted from before the request left: WeCom can't have started the lifetime earlier.
-            let mut expires_tick = found.tick + expires_in_ms;
-            let mut refresh_tick = found.tick + refresh_after_ms;
+            let mut expires_tick = found.tick.saturating_add(expires_in_ms);
+            let mut refresh_tick = found.tick.saturating_add(refresh_after_ms);
             let same = before.is_some_and(|row| row.fingerprint == fingerprint);
             if let Some(row) = before.filter(|_| same) {
                 expires_tick = if row.expires_tick > now.tick {
@@ -146,9 +146,11 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
             let fetched = Fetched::Token { fingerprint, expires_tick, refresh_tick, same };
             let posted = CredentialPosted { pending, errcode: Some(0), http_status, latency_us, fetched };
             let mut entry = draft(refs, Body::CredentialPosted(posted));
-            entry.secret = Some(token);
+            // What comes back for an app that was removed meanwhile is on record, but nobody may ever use it.
+            entry.secret = app.filter(|app| !app.removed).map(|_| token);
             let erase = app.and_then(|app| app.credential.previous).into_iter().collect();
-            Decision { drafts: vec![entry], erase, reply: Reply::Settled { seq: state.head + 1 } }
+            let reply = Reply::Settled { seq: state.head + 1 };
+            Decision { drafts: vec![entry], erase, ..Decision::reply(reply) }
         }
     }
 }

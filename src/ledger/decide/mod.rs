@@ -5,9 +5,11 @@ mod call;
 mod credential;
 mod time;
 
+use std::collections::BTreeSet;
+
 pub use time::{ClockReading, decide_time, now};
 
-use super::command::{Command, EndedHow, Now, Rejected, Reply};
+use super::command::{Command, EndedHow, Now, RefusalKey, Rejected, Reply};
 use super::entry::{
     ApiNamed, Body, CallEnded, Draft, LedgerCreated, ProcessEnded, ProcessStarted, Refs, Seq, StoreRecovered,
 };
@@ -19,12 +21,23 @@ pub struct Decision {
     pub drafts: Vec<Draft>,
     /// Sealed secrets that nothing can need any more.
     pub erase: Vec<Seq>,
+    /// The refusal gets no entry of its own: to be counted, and written down when its second is over.
+    pub repeat: Option<Repeat>,
     pub reply: Reply,
+}
+
+/// A refusal of which this second has an entry already.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repeat {
+    pub key: RefusalKey,
+    pub errcode: i64,
+    pub used: u64,
+    pub cap: u64,
 }
 
 impl Decision {
     pub(crate) fn reply(reply: Reply) -> Self {
-        Self { drafts: Vec::new(), erase: Vec::new(), reply }
+        Self { drafts: Vec::new(), erase: Vec::new(), repeat: None, reply }
     }
 
     fn rejected(rejected: Rejected) -> Self {
@@ -40,7 +53,7 @@ impl Decision {
     }
 
     fn one(refs: Refs, body: Body, reply: Reply) -> Self {
-        Self { drafts: vec![draft(refs, body)], erase: Vec::new(), reply }
+        Self { drafts: vec![draft(refs, body)], ..Self::reply(reply) }
     }
 }
 
@@ -108,7 +121,7 @@ fn end_process(state: &State, ended: Seq, how: EndedHow) -> Decision {
         let body = Body::ProcessEnded(ProcessEnded { ended, how: how.to_owned() });
         drafts.push(draft(Refs::default(), body));
     }
-    Decision { drafts, erase: Vec::new(), reply: Reply::Done { seq: ended, changed: complete } }
+    Decision { drafts, ..Decision::reply(Reply::Done { seq: ended, changed: complete }) }
 }
 
 /// How many pendings one decision expires at most.
@@ -148,7 +161,8 @@ pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
 
 /// Expires pendings of this process that nobody answers for any more: their outcome could not be written.
 pub fn decide_abandoned(state: &State, abandoned: &[Seq]) -> Vec<Draft> {
-    abandoned.iter().take(EXPIRE_BATCH).filter_map(|&seq| expire(state, seq, "outcome_not_written")).collect()
+    let each: BTreeSet<Seq> = abandoned.iter().take(EXPIRE_BATCH).copied().collect();
+    each.into_iter().filter_map(|seq| expire(state, seq, "outcome_not_written")).collect()
 }
 
 /// The reference of an API name, and the entry that introduces it if it is new.

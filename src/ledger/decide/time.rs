@@ -22,8 +22,11 @@ pub fn now(state: &State, reading: &ClockReading) -> Now {
     let tick = if *state.clock.boot_id == *reading.boot_id {
         reading.boottime_ms.saturating_add(state.clock.offset_ms)
     } else {
-        // The first decision after a boot: the machine was off for as long as the wall clock says.
-        state.tick.saturating_add(reading.wall_ms.saturating_sub(state.at).max(0))
+        // The first decision after a boot: the machine was off for as long as the wall clock says, counted from the
+        // latest that it can have shown before. Had it been set back meanwhile, `at` alone would be too early, and
+        // time would pass twice.
+        let shown = state.at.max(state.tick.saturating_add(state.clock.furthest_ahead_ms));
+        state.tick.saturating_add(reading.wall_ms.saturating_sub(shown).max(0))
     };
     Now { tick: tick.max(state.tick), at }
 }

@@ -1,0 +1,198 @@
+//! The command line as it is written. People script against it: names here are promises.
+
+mod services;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::http::usage::UsageQuery;
+use crate::ledger::Seq;
+use crate::ledger::entry::Scope;
+
+pub use services::{Demo, Sandbox, Serve};
+
+/// Stands between a company's programs and WeCom: one access token, every call on record, every quota kept.
+#[derive(Debug, Parser)]
+#[command(name = "wecom-ledger", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// The data directory [default: ./wecom-ledger-data] [env: WECOM_LEDGER_DATA_DIR]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try everything: a simulated WeCom, the service and some traffic; nothing to configure
+    Demo(Demo),
+    /// Create the data directory, its keys and the first API key, which is printed once
+    Init,
+    /// Run the service
+    Serve(Serve),
+    /// Run the simulated WeCom alone
+    Sandbox(Sandbox),
+    /// Enterprises on WeCom
+    #[command(subcommand)]
+    Corp(Corp),
+    /// Applications of an enterprise, and their secrets
+    #[command(subcommand)]
+    App(App),
+    /// API keys, with which your programs authenticate themselves here
+    #[command(subcommand)]
+    Key(Key),
+    /// The limits that every call is judged against
+    #[command(subcommand)]
+    Limits(Limits),
+    /// How much of each limit is used
+    Usage(Usage),
+    /// Print the documented settings file; with --json, the settings in force
+    Config,
+}
+
+/// `CORP_ID/AGENT_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppLabel {
+    pub corp_id: String,
+    pub agent_id: String,
+}
+
+impl FromStr for AppLabel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((corp_id, agent_id))
+                if !corp_id.is_empty() && !agent_id.is_empty() && !agent_id.contains('/') =>
+            {
+                Ok(Self { corp_id: corp_id.to_owned(), agent_id: agent_id.to_owned() })
+            }
+            _ => Err("write it CORP_ID/AGENT_ID, such as ww1234567890abcdef/1000002".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for AppLabel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.corp_id, self.agent_id)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Corp {
+    /// Add an enterprise, or change its number of accounts
+    Add {
+        corp_id: String,
+        /// The enterprise's number of accounts (帐号上限数): some limits are factors of it
+        #[arg(long, value_name = "N")]
+        accounts: u64,
+    },
+    /// Show all enterprises
+    List,
+    /// Remove an enterprise without apps; its entries remain
+    Remove { corp_id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum App {
+    /// Add an app, or replace its secret
+    Add {
+        #[arg(value_name = "CORP_ID/AGENT_ID")]
+        app: AppLabel,
+        /// A file that holds the app's secret; `-`: standard input
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Show all apps and what is known of their tokens
+    List,
+    /// Fetch tokens again after WeCom had rejected the secret
+    Reset {
+        #[arg(value_name = "CORP_ID/AGENT_ID")]
+        app: AppLabel,
+    },
+    /// Remove an app, erase its secret and its tokens; its entries remain
+    Remove {
+        #[arg(value_name = "CORP_ID/AGENT_ID")]
+        app: AppLabel,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Create an API key and print it, once
+    Create(NewKey),
+    /// Show all API keys
+    List,
+    /// End an API key for ever
+    Revoke { id: Seq },
+    /// Refuse an API key until it is resumed
+    Pause { id: Seq },
+    /// Let a paused API key in again
+    Resume { id: Seq },
+}
+
+#[derive(Debug, Args)]
+pub struct NewKey {
+    /// Whose key this is
+    #[arg(long)]
+    pub name: String,
+    /// What it may do: call, browser, reveal, report, audit, admin (all but reveal)
+    #[arg(long = "scope", value_name = "SCOPES", value_delimiter = ',', required = true)]
+    pub scopes: Vec<Scope>,
+    /// Only for this app; can be repeated [default: every app]
+    #[arg(long = "app", value_name = "CORP_ID/AGENT_ID", value_delimiter = ',')]
+    pub apps: Vec<AppLabel>,
+    /// Only this API, or those that begin so: message/*; can be repeated [default: every API]
+    #[arg(long = "api", value_name = "API", value_delimiter = ',')]
+    pub apis: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Limits {
+    /// Show the limits in force
+    List,
+    /// Judge by another profile from now on
+    Use {
+        profile: String,
+        /// The operator is a third-party provider (第三方应用提供商), which WeCom allows more calls per IP
+        #[arg(long)]
+        provider: bool,
+    },
+    /// Set a number of your own for one enterprise
+    Set {
+        corp_id: String,
+        limit: String,
+        #[arg(value_parser = clap::value_parser!(u64).range(..=u64::from(u32::MAX)))]
+        cap: u64,
+    },
+    /// Go back to the profile's number
+    Unset { corp_id: String, limit: String },
+}
+
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Only of this enterprise
+    #[arg(long, value_name = "CORP_ID")]
+    corp: Option<String>,
+    /// Only what calls of this app count against
+    #[arg(long, value_name = "CORP_ID/AGENT_ID")]
+    app: Option<AppLabel>,
+    /// Only of this API
+    #[arg(long)]
+    api: Option<String>,
+    /// Only of this limit
+    #[arg(long)]
+    limit: Option<String>,
+}
+
+impl Usage {
+    pub fn query(self) -> UsageQuery {
+        let app = self.app.map(|app| app.to_string());
+        UsageQuery { corp: self.corp, app, api: self.api, limit: self.limit }
+    }
+}

@@ -1,0 +1,144 @@
+//! Commands that run until they are stopped.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+
+use crate::config::{DemoOptions, SandboxOptions, Settings, Windows};
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8700")]
+    listen: SocketAddr,
+    /// End after this many seconds [default: at Ctrl-C]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    duration: Option<u64>,
+}
+
+impl Demo {
+    /// Only a directory that was named is used: never, by an environment variable, that of a real service.
+    pub fn options(self, data_dir: Option<PathBuf>) -> DemoOptions {
+        let duration = self.duration.map(Duration::from_secs);
+        DemoOptions { data_dir, listen: self.listen, duration }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where to listen; beyond loopback this needs TLS or --insecure-listen
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// The WeCom that calls go to
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// A name for the IP address that WeCom sees; limits per IP are shared under it
+    #[arg(long, value_name = "IP")]
+    egress_ip: Option<String>,
+    /// Threads that answer requests; 0: one for each core
+    #[arg(long, value_name = "N")]
+    workers: Option<u64>,
+    /// Let a second process listen on the same port, for deploys that drop no connection
+    #[arg(long)]
+    reuse_port: bool,
+    /// Listen beyond loopback without TLS
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Certificate chain, a PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Private key, a PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+}
+
+impl Serve {
+    pub fn settings(self) -> Settings {
+        Settings {
+            listen: self.listen.map(|listen| listen.to_string()),
+            upstream: self.upstream,
+            egress_ip: self.egress_ip,
+            workers: self.workers,
+            reuse_port: self.reuse_port.then_some(true),
+            insecure_listen: self.insecure_listen.then_some(true),
+            tls_cert: self.tls_cert,
+            tls_key: self.tls_key,
+            ..Settings::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Sandbox {
+    /// Where to listen
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8701")]
+    listen: SocketAddr,
+    /// How the simulated WeCom aligns the windows of its limits
+    #[arg(long, value_enum, default_value = "sliding")]
+    windows: Windows,
+    /// A token fetch gives back the token that is still valid, as WeCom does
+    #[arg(long)]
+    same_token: bool,
+    /// The enterprise that it knows
+    #[arg(long, value_name = "CORP_ID", default_value = "wwsandbox")]
+    corp: String,
+    /// The enterprise's number of accounts (帐号上限数)
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    accounts: u64,
+    /// The enterprise's apps and their secrets
+    #[arg(long = "app", value_name = "AGENT_ID=SECRET", num_args = 1.., default_value = "1000002=sandbox-secret")]
+    apps: Vec<AgentSecret>,
+    /// Whether limits are enforced
+    #[arg(long, value_enum, default_value = "default")]
+    limits: SandboxLimits,
+    /// Threads that answer requests [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=512))]
+    workers: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SandboxLimits {
+    /// The default profile's
+    Default,
+    /// None
+    Off,
+}
+
+impl Sandbox {
+    pub fn options(self) -> SandboxOptions {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        SandboxOptions {
+            listen: self.listen,
+            windows: self.windows,
+            same_token: self.same_token,
+            corp_id: self.corp,
+            account_cap: self.accounts,
+            apps: self.apps.into_iter().map(|app| (app.agent_id, app.secret)).collect(),
+            enforce_limits: self.limits == SandboxLimits::Default,
+            workers: self.workers.map_or_else(cores, |workers| workers as usize),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct AgentSecret {
+    agent_id: String,
+    secret: SecretString,
+}
+
+impl FromStr for AgentSecret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((agent_id, secret)) if !agent_id.is_empty() && !secret.is_empty() => {
+                Ok(Self { agent_id: agent_id.to_owned(), secret: SecretString::from(secret) })
+            }
+            _ => Err("write it AGENT_ID=SECRET".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `limits …` and `usage`.
+
+use serde::Serialize;
+
+use crate::datadir::Opened;
+use crate::http::present::window;
+use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
+use crate::ledger::Command;
+use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Unit};
+
+use super::args::Limits;
+use super::table::table;
+use super::{Answer, Failure, act};
+
+#[derive(Serialize)]
+struct Listed {
+    limit: String,
+    apis: Apis,
+    /// What is counted apart.
+    per: Vec<Dimension>,
+    cap: u64,
+    /// The cap is multiplied by the enterprise's number of accounts.
+    per_account: bool,
+    unit: Unit,
+    window: String,
+    mode: Mode,
+    source: String,
+}
+
+#[derive(Serialize)]
+struct Override {
+    corp_id: String,
+    limit: String,
+    cap: u64,
+}
+
+#[derive(Serialize)]
+struct List {
+    profile: String,
+    operator: Operator,
+    profiles: &'static [&'static str],
+    limits: Vec<Listed>,
+    overrides: Vec<Override>,
+}
+
+pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
+    let list = opened
+        .ledger
+        .read(|state, _| {
+            let corp_id =
+                |corp| state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone());
+            let overrides = state.limits.overrides.iter();
+            List {
+                profile: state.limits.profile.clone(),
+                operator: state.limits.operator,
+                profiles: quota::shipped_names(),
+                limits: state.meters.limits().map(listed).collect(),
+                overrides: overrides
+                    .map(|own| Override {
+                        corp_id: corp_id(own.corp),
+                        limit: own.limit.clone(),
+                        cap: own.cap,
+                    })
+                    .collect(),
+            }
+        })
+        .await?;
+    let text = in_words(&list);
+    Answer::new(&list, text)
+}
+
+fn listed(limit: &Limit) -> Listed {
+    let (cap, per_account) = match limit.cap {
+        Cap::Fixed(cap) => (cap, false),
+        Cap::PerAccount(factor) => (factor, true),
+    };
+    Listed {
+        limit: limit.name.to_string(),
+        apis: limit.apis.clone(),
+        per: limit.scope.into(),
+        cap,
+        per_account,
+        unit: limit.unit,
+        window: window(limit.window.ms()),
+        mode: limit.mode,
+        source: limit.source.clone(),
+    }
+}
+
+fn in_words(list: &List) -> String {
+    let operator = match list.operator {
+        Operator::Corp => "",
+        Operator::Provider => " for a third-party provider",
+    };
+    let rows: Vec<_> = list
+        .limits
+        .iter()
+        .map(|limit| {
+            let apis = match &limit.apis {
+                Apis::All => "each".to_owned(),
+                Apis::Listed(names) => names.join(" "),
+                Apis::Prefix(prefix) => format!("{prefix}*"),
+            };
+            let per: Vec<_> = limit.per.iter().map(word).collect();
+            let factor = if limit.per_account { " × accounts" } else { "" };
+            let cap = format!("{}{factor}", limit.cap);
+            [
+                limit.limit.clone(),
+                cap,
+                word(&limit.unit),
+                limit.window.clone(),
+                per.join(" × "),
+                apis,
+                word(&limit.mode),
+            ]
+        })
+        .collect();
+    let mut text = format!("profile {}{operator}\n\n", list.profile);
+    text.push_str(&table(["LIMIT", "CAP", "UNIT", "WINDOW", "PER", "APIS", "MODE"], &rows));
+    if !list.overrides.is_empty() {
+        let own: Vec<_> = list
+            .overrides
+            .iter()
+            .map(|own| [own.corp_id.clone(), own.limit.clone(), own.cap.to_string()])
+            .collect();
+        text.push_str("\nyour own numbers\n\n");
+        text.push_str(&table(["CORP", "LIMIT", "CAP"], &own));
+    }
+    text
+}
+
+/// The name of a value as JSON shows it, for people.
+fn word(value: &impl Serialize) -> String {
+    let name = serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned));
+    name.unwrap_or_default().replace('_', " ")
+}
+
+pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Failure> {
+    let (command, what) = match change {
+        Limits::Use { profile, provider } => {
+            let operator = if provider { Operator::Provider } else { Operator::Corp };
+            let what = format!("calls are judged by profile {profile} from now on");
+            (Command::PutLimits { profile, operator }, what)
+        }
+        Limits::Set { corp_id, limit, cap } => {
+            let what = format!("{limit} of corp {corp_id} is {cap} from now on");
+            (Command::PutCap { corp_id, limit, cap: Some(cap) }, what)
+        }
+        Limits::Unset { corp_id, limit } => {
+            let what = format!("{limit} of corp {corp_id} is the profile's again");
+            (Command::PutCap { corp_id, limit, cap: None }, what)
+        }
+        Limits::List => return Err(Failure::Usage("this changes no limit".to_owned())),
+    };
+    act(opened, command, what).await
+}
+
+pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, Failure> {
+    let report = report(&opened.ledger, query, Viewer::default()).await?;
+    let rows: Vec<_> = report.usage.iter().map(usage_row).collect();
+    let text = table(["LIMIT", "OF", "USED", "IN FLIGHT", "CAP", "LEFT", "EMPTY AT"], &rows);
+    let hint = match (rows.is_empty(), report.truncated) {
+        (true, _) => "nothing is used",
+        (false, true) => "there is more; choose with --corp, --app, --api or --limit",
+        (false, false) => "",
+    };
+    Ok(Answer::new(&report, text)?.hint(hint))
+}
+
+fn usage_row(row: &UsageRow) -> [String; 7] {
+    let ip = row.egress_ip.as_ref().map(|ip| format!("IP {ip}"));
+    let key = row.api_key_id.map(|key| format!("key {key}"));
+    let of: Vec<_> =
+        [row.corp_id.clone(), row.agent_id.clone(), ip, row.api.clone(), key].into_iter().flatten().collect();
+    [
+        row.limit.clone(),
+        of.join(" "),
+        row.used.to_string(),
+        row.in_flight.to_string(),
+        row.cap.to_string(),
+        row.remaining.to_string(),
+        row.resets_at.clone(),
+    ]
+}

@@ -1,0 +1,46 @@
+//! What one batch is going to write.
+
+use crate::ledger::apply::apply;
+use crate::ledger::command::{Command, Now, Reply};
+use crate::ledger::decide::{Decision, Repeat, decide};
+use crate::ledger::entry::{Draft, Entry, Seq};
+use crate::ledger::row::Row;
+use crate::ledger::state::State;
+use crate::store::{Batch, StoreError};
+use crate::vault::Vault;
+
+/// A batch while it is put together.
+pub(super) struct Work<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) batch: Batch,
+    pub(super) repeats: Vec<Repeat>,
+    pub(super) now: Now,
+    pub(super) process: Option<Seq>,
+}
+
+impl Work<'_> {
+    pub(super) fn decide(&mut self, vault: &Vault, command: Command) -> Result<Reply, StoreError> {
+        let Decision { drafts, erase, repeat, reply } = decide(self.state, command, self.now, self.process);
+        for draft in drafts {
+            self.append(vault, draft)?;
+        }
+        self.batch.erase.extend(erase);
+        self.repeats.extend(repeat);
+        Ok(reply)
+    }
+
+    pub(super) fn append(&mut self, vault: &Vault, draft: Draft) -> Result<(), StoreError> {
+        let Draft { refs, body, secret } = draft;
+        let seq = self.state.head + 1;
+        let entry = Entry { seq, tick: self.now.tick, at: self.now.at, process: self.process, refs, body };
+        apply(self.state, &entry);
+        if let Some(secret) = secret {
+            let sealed = vault
+                .seal(&self.state.ledger_id, seq, &secret.0)
+                .map_err(|error| StoreError::Write(error.to_string()))?;
+            self.batch.sealed.push((seq, sealed));
+        }
+        self.batch.rows.push(Row::of(&entry));
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The naive model: reads the durable rows as a plain list and recounts everything, without `apply`.
+
+use std::collections::BTreeMap;
+
+use crate::ledger::entry::{Body, Entry, Seq};
+use crate::ledger::state::EXPIRY_MARGIN_MS;
+
+use super::machine::WALL;
+use super::naive_tokens::Tokens;
+
+/// Name, length and cap of the limits that the model counts.
+const WINDOWS: [(&str, i64, u64); 2] =
+    [("corp-api-minute", 60_000, 1_000), ("corp-api-hour", 3_600_000, 30_000)];
+
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) seq: Seq,
+    pub(super) corp: Seq,
+    pub(super) api: Seq,
+    pub(super) process: Option<Seq>,
+    pub(super) fetch: bool,
+    /// When it was admitted, in true time.
+    pub(super) real: i64,
+    pub(super) end: Option<End>,
+    pub(super) late: bool,
+    caps: [u64; 2],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// From when on it leaves the windows, in ledger time.
+    tick: i64,
+    pub(super) voided: bool,
+    pub(super) expired: bool,
+    /// When it reached WeCom, in true time.
+    arrival: i64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Naive {
+    pub(super) calls: Vec<Call>,
+    pub(super) tokens: Tokens,
+    caps: BTreeMap<(Seq, String), u64>,
+    head: Seq,
+    tick: i64,
+    at: i64,
+    /// How far ledger time is behind true time.
+    lag: i64,
+    /// The most that wall time was ever seen ahead of ledger time.
+    furthest: i64,
+}
+
+impl Naive {
+    /// How far ahead of true time the wall clock may wake up. A clock that was set forward while nothing was running
+    /// can't be told from time that passed, but one that goes back to what it showed before can.
+    pub(super) fn may_wake_ahead(&self) -> i64 {
+        self.furthest - self.lag
+    }
+
+    /// Reads one durable entry that was written at `real`.
+    pub(super) fn observe(&mut self, entry: &Entry, real: i64) {
+        assert_eq!(entry.seq, self.head + 1, "the log is dense");
+        assert!(entry.tick >= self.tick && entry.at >= self.at, "time goes back at {entry:?}");
+        let lag = WALL + real - entry.tick;
+        assert!(lag >= self.lag, "ledger time runs faster than true time at {entry:?}");
+        (self.lag, self.furthest) = (lag, self.furthest.max(entry.at - entry.tick));
+        (self.head, self.tick, self.at) = (entry.seq, entry.tick, entry.at);
+        match &entry.body {
+            Body::CallPending(x) => {
+                self.begin(entry, false, real);
+                if x.credential.is_some() {
+                    self.tokens.carried(entry, x.credential);
+                }
+            }
+            Body::CredentialPending(_) => self.begin(entry, true, real),
+            Body::CallPosted(x) => self.end(entry, x.pending, false, false, real),
+            Body::CredentialPosted(x) => self.end(entry, x.pending, true, false, real),
+            Body::CallExpired(x) => self.end(entry, x.pending, false, true, real),
+            Body::CredentialExpired(x) => self.end(entry, x.pending, true, true, real),
+            Body::CallVoided(x) => {
+                self.end(entry, x.pending, false, false, real);
+                let call = self.calls.iter_mut().find(|call| call.seq == x.pending).unwrap();
+                call.end.as_mut().unwrap().voided = true;
+            }
+            Body::CallLate(x) => {
+                let call = self.calls.iter_mut().find(|call| call.seq == x.pending).unwrap();
+                assert!(call.end.unwrap().expired && !call.late, "late only once, after it expired");
+                call.late = true;
+            }
+            Body::LimitsPut(x) => {
+                // Key 0 stands for every corp that has no cap of its own.
+                let cap = |own: &crate::ledger::entry::CapOverride| {
+                    ((own.corp.unwrap_or(0), own.limit.clone()), own.cap)
+                };
+                self.caps = x.overrides.iter().map(cap).collect();
+            }
+            _ => {}
+        }
+        self.tokens.observe(entry);
+    }
+
+    fn begin(&mut self, entry: &Entry, fetch: bool, real: i64) {
+        let (corp, api) = (entry.refs.corp.unwrap(), entry.refs.api.unwrap());
+        assert!(self.has_room(corp, api, entry.tick), "admitted over a limit: {entry:?}");
+        self.calls.push(Call {
+            seq: entry.seq,
+            corp,
+            api,
+            process: entry.process,
+            fetch,
+            real,
+            end: None,
+            late: false,
+            caps: self.caps_of(corp),
+        });
+    }
+
+    fn end(&mut self, entry: &Entry, pending: Seq, fetch: bool, expired: bool, real: i64) {
+        let call = self.calls.iter_mut().find(|call| call.seq == pending).unwrap();
+        assert!(call.end.is_none() && call.fetch == fetch, "settled twice: {entry:?}");
+        let margin = if expired { EXPIRY_MARGIN_MS } else { 0 };
+        let span = real + margin - call.real;
+        // Any moment can be the one: the first, the last, or some other.
+        let arrival = call.real
+            + match entry.seq % 4 {
+                0 => 0,
+                1 | 2 => span,
+                _ => i64::try_from(entry.seq).unwrap().wrapping_mul(7919) % (span + 1),
+            };
+        call.end = Some(End { tick: entry.tick + margin, voided: false, expired, arrival });
+    }
+
+    fn caps_of(&self, corp: Seq) -> [u64; 2] {
+        WINDOWS.map(|(name, _, cap)| {
+            let own = [corp, 0].into_iter().find_map(|corp| self.caps.get(&(corp, name.to_owned())));
+            own.copied().unwrap_or(cap)
+        })
+    }
+
+    /// What a limit has used by the rule of the buckets, at a tick.
+    fn used(&self, corp: Seq, api: Seq, window: i64, tick: i64) -> u64 {
+        let width = window / 100;
+        let occupies = |call: &&Call| {
+            (call.corp, call.api) == (corp, api)
+                && call.end.is_none_or(|end| {
+                    !end.voided && tick < end.tick.div_euclid(width) * width + width + window
+                })
+        };
+        self.calls.iter().filter(occupies).count() as u64
+    }
+
+    /// Whether one more call passes every limit.
+    pub(super) fn has_room(&self, corp: Seq, api: Seq, tick: i64) -> bool {
+        let caps = self.caps_of(corp);
+        WINDOWS.iter().zip(caps).all(|(&(_, window, _), cap)| self.used(corp, api, window, tick) < cap)
+    }
+
+    /// The usage of one limit by its name.
+    pub(super) fn usage(&self, corp: Seq, api: Seq, limit: &str, tick: i64) -> Option<(u64, u64)> {
+        let at = WINDOWS.iter().position(|(name, _, _)| *name == limit)?;
+        Some((self.used(corp, api, WINDOWS[at].1, tick), self.caps_of(corp)[at]))
+    }
+
+    /// I3: in no interval of true time, wherever it begins, did more than the cap reach WeCom. Where the cap was
+    /// changed, the one holds by which the last of the interval's calls was admitted.
+    pub(super) fn no_window_is_exceeded(&self, real: i64) {
+        let arrived: Vec<(i64, &Call)> = self
+            .calls
+            .iter()
+            .filter(|call| call.end.is_none_or(|end| !end.voided))
+            .map(|call| (call.end.map_or(real, |end| end.arrival), call))
+            .collect();
+        for (i, (_, window, _)) in WINDOWS.iter().enumerate() {
+            for &(from, like) in &arrived {
+                let inside = |(at, call): &&(i64, &Call)| {
+                    (call.corp, call.api) == (like.corp, like.api) && (from..=from + window).contains(at)
+                };
+                let inside: Vec<&Call> = arrived.iter().filter(inside).map(|(_, call)| *call).collect();
+                let last = inside.iter().max_by_key(|call| call.seq).unwrap();
+                assert!(inside.len() as u64 <= last.caps[i], "{} in {window} ms: {inside:?}", inside.len());
+            }
+        }
+    }
+
+    pub(super) fn pendings(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().filter(|call| call.end.is_none())
+    }
+}

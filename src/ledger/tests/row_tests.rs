@@ -1,0 +1,261 @@
+//! Entries as rows and as canonical lines.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::ledger::canonical::{Names, line};
+use crate::ledger::entry::*;
+use crate::ledger::{Kind, Row};
+use crate::quota::Operator;
+
+use super::config;
+
+/// The fields that every line has, then those that may follow, in this order.
+const COMMON: &[&str] = &[
+    "seq",
+    "at",
+    "kind",
+    "corp_id",
+    "agent_id",
+    "api",
+    "api_key_id",
+    "pending_seq",
+    "cost",
+    "errcode",
+    "tick",
+];
+const OTHERS: &[&str] = &[
+    "process",
+    "method",
+    "credential_seq",
+    "timeout_ms",
+    "http_status",
+    "latency_us",
+    "request_bytes",
+    "response_bytes",
+    "request_sha256",
+];
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn corp_id(&self, _: Seq) -> Option<&str> {
+        Some("c\"orp")
+    }
+
+    fn agent_id(&self, _: Seq) -> Option<&str> {
+        None
+    }
+
+    fn api(&self, _: Seq) -> Option<&str> {
+        Some("message/send")
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "\\PC{0,12}", Just("\"},{\"seq\":1,\u{1}\n\u{0}\u{2028}😀\\".to_owned())]
+}
+
+fn seq() -> impl Strategy<Value = Seq> {
+    1..(i64::MAX as u64)
+}
+
+fn introducing() -> impl Strategy<Value = Body> {
+    let scopes = proptest::sample::subsequence(Scope::NAMES.to_vec(), 0..6)
+        .prop_map(|names| names.into_iter().map(|(_, scope)| scope).collect::<Vec<_>>());
+    let texts = proptest::collection::vec(text(), 0..3);
+    let key = (text(), scopes, proptest::collection::vec(seq(), 0..3), texts, any::<[u8; 32]>());
+    let own = (proptest::option::of(seq()), text(), any::<u64>())
+        .prop_map(|(corp, limit, cap)| CapOverride { corp, limit, cap });
+    prop_oneof![
+        (text(), text())
+            .prop_map(|(ledger_id, version)| Body::LedgerCreated(LedgerCreated { ledger_id, version })),
+        (text(), any::<i64>())
+            .prop_map(|(boot_id, offset_ms)| Body::ClockBooted(ClockBooted { boot_id, offset_ms })),
+        any::<i64>().prop_map(|step_ms| Body::ClockStepped(ClockStepped { step_ms })),
+        (text(), any::<u32>(), text(), text()).prop_map(|(instance, pid, egress_ip, version)| {
+            Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version })
+        }),
+        (seq(), text()).prop_map(|(ended, how)| Body::ProcessEnded(ProcessEnded { ended, how })),
+        text().prop_map(|reason| Body::StoreRecovered(StoreRecovered { reason })),
+        text().prop_map(|name| Body::ApiNamed(ApiNamed { name })),
+        (text(), any::<u64>()).prop_map(|(id, account_cap)| Body::CorpPut(CorpPut { id, account_cap })),
+        (text(), any::<[u8; 32]>())
+            .prop_map(|(id, secret_fingerprint)| Body::AppPut(AppPut { id, secret_fingerprint })),
+        key.prop_map(|(name, scopes, apps, apis, fingerprint)| {
+            Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps, apis, fingerprint })
+        }),
+        (text(), any::<bool>(), proptest::collection::vec(own, 0..3)).prop_map(
+            |(profile, one, overrides)| {
+                let operator = if one { Operator::Corp } else { Operator::Provider };
+                Body::LimitsPut(LimitsPut { profile, operator, overrides })
+            }
+        ),
+        proptest::sample::select(vec![
+            Body::CorpRemoved,
+            Body::AppReset,
+            Body::AppRemoved,
+            Body::ApiKeyRevoked,
+            Body::ApiKeyPaused,
+            Body::ApiKeyResumed,
+        ]),
+    ]
+}
+
+fn posted() -> impl Strategy<Value = CallPosted> {
+    let note = || proptest::option::of(text());
+    let answer = (note(), note(), note(), note())
+        .prop_map(|(hint, from_ip, errmsg, incomplete)| AnswerNotes { hint, from_ip, errmsg, incomplete });
+    let numbers = (any::<u64>(), any::<u16>(), any::<u64>(), any::<u64>());
+    (seq(), proptest::option::of(any::<i64>()), numbers, answer).prop_map(
+        |(pending, errcode, (cost, http_status, latency_us, response_bytes), answer)| CallPosted {
+            pending,
+            cost,
+            errcode,
+            http_status,
+            latency_us,
+            response_bytes,
+            answer,
+        },
+    )
+}
+
+fn call() -> impl Strategy<Value = Body> {
+    let maybe = || proptest::option::of(seq());
+    let digest = proptest::option::of(any::<[u8; 32]>());
+    let pending = (text(), any::<u64>(), maybe(), any::<u32>(), any::<u64>(), digest, maybe(), any::<bool>())
+        .prop_map(
+            |(method, cost, credential, timeout_ms, request_bytes, request_sha256, retry_of, reserved)| {
+                Body::CallPending(CallPending {
+                    method,
+                    cost,
+                    credential,
+                    timeout_ms,
+                    request_bytes,
+                    request_sha256,
+                    retry_of,
+                    reserved,
+                })
+            },
+        );
+    let ended = || (seq(), text()).prop_map(|(pending, reason)| CallEnded { pending, reason });
+    prop_oneof![
+        pending,
+        posted().prop_map(Body::CallPosted),
+        posted().prop_map(Body::CallLate),
+        ended().prop_map(Body::CallVoided),
+        ended().prop_map(Body::CallExpired),
+        ended().prop_map(Body::CredentialExpired),
+        (text(), any::<i64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+            |(limit, errcode, used, cap, count)| {
+                Body::CallRefused(CallRefused { limit, errcode, used, cap, count })
+            }
+        ),
+    ]
+}
+
+fn credential() -> impl Strategy<Value = Body> {
+    let token = (any::<[u8; 32]>(), any::<i64>(), any::<i64>(), any::<bool>()).prop_map(
+        |(fingerprint, expires_tick, refresh_tick, same)| Fetched::Token {
+            fingerprint,
+            expires_tick,
+            refresh_tick,
+            same,
+        },
+    );
+    let fetched = prop_oneof![token, text().prop_map(|errmsg| Fetched::Error { errmsg })];
+    let posted = (seq(), proptest::option::of(any::<i64>()), any::<u16>(), any::<u64>(), fetched);
+    prop_oneof![
+        (text(), any::<u32>()).prop_map(|(credential, timeout_ms)| {
+            Body::CredentialPending(CredentialPending { credential, timeout_ms })
+        }),
+        posted.prop_map(|(pending, errcode, http_status, latency_us, fetched)| {
+            Body::CredentialPosted(CredentialPosted { pending, errcode, http_status, latency_us, fetched })
+        }),
+        (seq(), any::<i64>(), proptest::option::of(seq())).prop_map(|(credential, errcode, call)| {
+            Body::CredentialInvalidated(CredentialInvalidated { credential, errcode, call })
+        }),
+        seq().prop_map(|credential| Body::CredentialIssued(CredentialIssued { credential })),
+    ]
+}
+
+pub(super) fn entry() -> impl Strategy<Value = Entry> {
+    let maybe = || proptest::option::of(seq());
+    let refs = (maybe(), maybe(), maybe(), maybe()).prop_map(|(corp, app, api, api_key)| Refs {
+        corp,
+        app,
+        api,
+        api_key,
+    });
+    let body = prop_oneof![introducing(), call(), credential()];
+    (seq(), any::<i64>(), 0..4_102_444_800_000_i64, maybe(), refs, body)
+        .prop_map(|(seq, tick, at, process, refs, body)| Entry { seq, tick, at, process, refs, body })
+}
+
+/// The keys of a JSON object in their order, found without a JSON library.
+fn keys(line: &str) -> Vec<String> {
+    let (mut keys, mut depth, mut string, mut expects_key) = (Vec::new(), 0, None::<String>, false);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (&mut string, c) {
+            (Some(text), '\\') => text.extend([c].into_iter().chain(chars.next())),
+            (Some(_), '"') => {
+                let text = string.take().unwrap();
+                if depth == 1 && expects_key {
+                    keys.push(text);
+                    expects_key = false;
+                }
+            }
+            (Some(text), c) => text.push(c),
+            (None, '"') => string = Some(String::new()),
+            (None, '{' | '[') => {
+                depth += 1;
+                expects_key = depth == 1;
+            }
+            (None, '}' | ']') => depth -= 1,
+            (None, ',') if depth == 1 => expects_key = true,
+            _ => {}
+        }
+    }
+    keys
+}
+
+pub(super) fn check_line(line: &str, row: &Row) {
+    let value: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(value["kind"], row.kind.name());
+    assert!(!line.contains('\n') && line.len() == line.trim().len());
+    let keys = keys(line);
+    assert_eq!(keys.len(), value.as_object().unwrap().len(), "a key stands twice: {line}");
+    assert_eq!(keys[..COMMON.len()], *COMMON);
+    let rest = &keys[COMMON.len()..];
+    let known: Vec<usize> =
+        rest.iter().map_while(|key| OTHERS.iter().position(|other| other == key)).collect();
+    assert!(known.is_sorted(), "{keys:?}");
+    assert!(rest[known.len()..].iter().all(|key| !OTHERS.contains(&key.as_str())), "{keys:?}");
+}
+
+proptest! {
+    #![proptest_config(config(1_000))]
+
+    #[test]
+    fn every_entry_comes_back_from_its_row(entry in entry()) {
+        let row = Row::of(&entry);
+        prop_assert_eq!(row.entry().unwrap(), entry);
+        check_line(&line(&row, &NoNames), &row);
+    }
+}
+
+#[test]
+fn a_row_without_what_its_kind_needs_is_damaged() {
+    let entry = |body| Entry { seq: 3, tick: 1, at: 1, process: None, refs: Refs::default(), body };
+    let body = Body::CredentialInvalidated(CredentialInvalidated { credential: 1, errcode: 2, call: None });
+    let mut row = Row::of(&entry(body));
+    row.credential_seq = None;
+    assert!(row.entry().unwrap_err().to_string().starts_with("entry 3 (credential.invalidated) is damaged"));
+    for &kind in Kind::ALL {
+        row.kind = kind;
+        row.detail = Some("[".to_owned());
+        let simple = row.entry();
+        assert!(simple.is_err() || simple.unwrap().body.kind() == kind);
+    }
+}
