@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::datadir::Opened;
 use crate::http::present::window;
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
-use crate::ledger::Command;
+use crate::ledger::{Command, Seq};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Unit};
 
 use super::args::Limits;
@@ -47,8 +47,13 @@ pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
     let list = opened
         .ledger
         .read(|state, _| {
-            let corp_id =
-                |corp| state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone());
+            // The same sign as on the command line stands for every corp without a number of its own.
+            let corp_id = |corp: Option<Seq>| match corp {
+                None => "*".to_owned(),
+                Some(corp) => {
+                    state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone())
+                }
+            };
             let overrides = state.limits.overrides.iter();
             List {
                 profile: state.limits.profile.clone(),

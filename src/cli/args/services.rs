@@ -84,13 +84,13 @@ pub struct Sandbox {
     #[arg(long)]
     same_token: bool,
     /// The enterprise that it knows
-    #[arg(long, value_name = "CORP_ID", default_value = "wwsandbox")]
+    #[arg(long, value_name = "CORP_ID", default_value = "ww0123456789abcdef")]
     corp: String,
     /// The enterprise's number of accounts (帐号上限数)
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     accounts: u64,
-    /// The enterprise's apps and their secrets
-    #[arg(long = "app", value_name = "AGENT_ID=SECRET", num_args = 1.., default_value = "1000002=sandbox-secret")]
+    /// The enterprise's apps and their secrets [default: 1000001 to 1000003, each with sandbox-secret-AGENT_ID]
+    #[arg(long = "app", value_name = "AGENT_ID=SECRET", num_args = 1..)]
     apps: Vec<AgentSecret>,
     /// Whether limits are enforced
     #[arg(long, value_enum, default_value = "default")]
