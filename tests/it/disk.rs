@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::support::{
     AGENT, Entry, Fiu, Ledger, Sandbox, Server, Upstream, limit_file_size, raw, sql, until,
@@ -182,12 +182,12 @@ async fn a_disk_that_fills_up_in_the_middle_of_a_batch_leaves_no_half_of_it() {
 
 #[tokio::test]
 async fn an_outcome_that_cannot_be_written_is_unknown_to_the_client_and_spent_in_the_ledger() {
-    let go = Arc::new(AtomicBool::new(false));
+    let go = Arc::new(Semaphore::new(0));
     let may_answer = Arc::clone(&go);
     let upstream = Upstream::start(move |_, mut stream| {
         let go = Arc::clone(&may_answer);
         async move {
-            until("the test lets WeCom answer", async || go.load(Ordering::Relaxed)).await;
+            let _allowed = go.acquire().await.unwrap();
             raw::reply(&mut stream, "content-type: application/json\r\n", br#"{"errcode":0,"errmsg":"ok"}"#)
                 .await;
         }
@@ -199,7 +199,7 @@ async fn an_outcome_that_cannot_be_written_is_unknown_to_the_client_and_spent_in
     let fill_the_disk = async {
         until("both calls are with WeCom", async || upstream.requests().len() == 2).await;
         limit_file_size(pid, Some(0));
-        go.store(true, Ordering::Relaxed);
+        go.add_permits(2);
     };
     let (message, read, ()) = tokio::join!(
         server.send_message("zhangsan", "hello"),
