@@ -10,6 +10,9 @@ fn main() -> ExitCode {
     // What this program writes is for its owner alone, whatever directory it is told to use.
     // SAFETY: only sets a number of the process; no other thread is there yet.
     unsafe { libc::umask(0o077) };
+    // A write beyond the limit of a file's size (`ulimit -f`) is an error like a full disk, and no reason to die.
+    // SAFETY: only says how a signal is treated; no other thread is there yet.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {

@@ -8,9 +8,14 @@ mod support;
 
 mod alertmanager;
 mod deploy;
+mod disk;
 mod gateway;
 mod kill;
 mod plain_http;
+mod refusals;
 mod restart;
+mod secrets;
+mod streams;
 mod two_processes;
+mod upstream;
 mod wechatpy;

@@ -112,6 +112,11 @@ impl Ledger {
         if let Some(clock) = clock {
             clock.give_to(&mut command);
         }
+        self.serve_from(command)
+    }
+
+    /// A server by a command line of the test's own.
+    pub fn serve_from(&self, command: Command) -> Server {
         Server { process: Running::start(command), http: client(), app_key: self.app_key.clone() }
     }
 

@@ -5,21 +5,25 @@
 mod alertmanager;
 mod attempts;
 mod clock;
+mod disk;
 mod journal;
 mod ledger;
 mod load;
 mod process;
 mod random;
+pub mod raw;
 mod sandbox;
 
 pub use alertmanager::Alertmanager;
 pub use attempts::{Attempt, attempts};
 pub use clock::TestClock;
+pub use disk::{Fiu, limit_file_size, sql};
 pub use journal::{Journal, densest};
 pub use ledger::{Entry, Ledger, Server};
 pub use load::{Load, Seen};
 pub use process::{Running, binary, free_port};
 pub use random::Random;
+pub use raw::Upstream;
 pub use sandbox::Sandbox;
 
 use std::time::{Duration, Instant};
