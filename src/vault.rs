@@ -123,9 +123,9 @@ impl Vault {
         mac(&self.fingerprint_key, &[purpose.as_bytes(), b"\0", secret.as_bytes()])
     }
 
-    /// Signs the claims of a gateway token.
-    pub fn sign_gateway_token(&self, claims: &[u8]) -> [u8; 32] {
-        mac(&self.gateway_token_key, &[claims])
+    /// Signs the claims of a gateway token for one ledger: the numbers in it mean something else in another.
+    pub fn sign_gateway_token(&self, ledger_id: &str, claims: &[u8]) -> [u8; 32] {
+        mac(&self.gateway_token_key, &[ledger_id.as_bytes(), b"\0", claims])
     }
 }
 

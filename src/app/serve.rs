@@ -19,13 +19,15 @@ use crate::ledger::committer::Registration;
 use crate::wecom::client::{Timeouts, Upstream};
 
 use super::drain::{self, Drain};
-use super::listen::{self, Handover};
+use super::listen::{self, Handover, Successor};
 
 /// How long the kernel may need until handshakes that chose our socket have ended.
 const HANDOVER: Duration = Duration::from_millis(300);
 /// How long nothing may be under way before the server closes.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long idle connections may stay after that, in seconds.
+/// How often that is looked at.
+const STEP: Duration = Duration::from_millis(20);
+/// How long connections that still write their last answer may take after that, in seconds.
 const LINGER_SECS: u64 = 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the head of a connection's first request may take. Clients open connections ahead of need, and one that is
@@ -40,9 +42,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
     // Whoever started us may have closed the pipe; that is no reason to stop.
     let _ = writeln!(stdout, "listening on {}", service.url).and_then(|()| stdout.flush());
+    let ledger = service.opened.ledger.clone();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        // Without it nothing can be sent; whoever supervises us should start us anew.
+        () = ledger.ended() => anyhow::bail!("the ledger ended unexpectedly; see the log"),
     }
     service.stop().await
 }
@@ -51,6 +56,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 pub struct Service {
     pub url: String,
     pub opened: Opened,
+    instance: String,
     gateway: Arc<Gateway>,
     rest: HttpState,
     drain: Arc<Drain>,
@@ -62,8 +68,8 @@ pub struct Service {
 
 impl Service {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let registration =
-            Registration { instance: datadir::new_instance()?, egress_ip: config.egress_ip.clone() };
+        let instance = datadir::new_instance()?;
+        let registration = Registration { instance: instance.clone(), egress_ip: config.egress_ip.clone() };
         let opened = datadir::open(&config.data_dir, Some(registration)).await?;
         let connect = Duration::from_secs(config.call.connect_timeout_secs);
         let upstream = Upstream::new(&config.upstream, connect)?;
@@ -93,6 +99,7 @@ impl Service {
         Ok(Self {
             url: format!("{scheme}://{address}"),
             opened,
+            instance,
             gateway,
             rest: state,
             drain,
@@ -107,24 +114,43 @@ impl Service {
     pub async fn stop(self) -> anyhow::Result<()> {
         self.drain.begin();
         self.rest.drain();
-        if let Some(handover) = self.handover {
-            if let Err(error) = handover.begin() {
+        if let Some(handover) = &self.handover {
+            let to = if self.is_newer_than_another().await { Successor::Older } else { Successor::Newer };
+            if let Err(error) = handover.begin(to) {
                 tracing::warn!(%error, "the port could not be handed over; connections in the backlog may be lost");
             }
             tokio::time::sleep(HANDOVER).await;
         }
+        // Nothing new; open connections are told to close with their next answer.
+        self.handle.pause().await;
         let patience = tokio::time::Instant::now() + self.total_timeout;
         let mut quiet = Duration::ZERO;
-        let step = Duration::from_millis(20);
         while quiet < QUIET && tokio::time::Instant::now() < patience {
-            tokio::time::sleep(step).await;
-            let busy = self.drain.active() > 0 || self.gateway.calls_under_way() > 0;
-            quiet = if busy { Duration::ZERO } else { quiet + step };
+            tokio::time::sleep(STEP).await;
+            quiet = if self.is_busy() { Duration::ZERO } else { quiet + STEP };
         }
         self.handle.stop(true).await;
         self.server.await??;
+        while self.gateway.calls_under_way() > 0 && tokio::time::Instant::now() < patience {
+            tokio::time::sleep(STEP).await;
+        }
         self.opened.ledger.stop().await;
         Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.drain.active() > 0 || self.gateway.calls_under_way() > 0
+    }
+
+    /// Whether a process that is still there was started before this one: then it is this one that goes back.
+    async fn is_newer_than_another(&self) -> bool {
+        let instance = self.instance.clone();
+        let older = self.opened.ledger.read(move |state, _| {
+            let own =
+                state.processes.iter().find(|(_, process)| process.instance == instance).map(|(&seq, _)| seq);
+            own.is_some_and(|own| state.processes.range(..own).next().is_some())
+        });
+        older.await.unwrap_or(false)
     }
 }
 

@@ -27,12 +27,16 @@ impl Broker {
     pub(super) async fn fly(&self, app: Seq, why: FetchReason) -> Result<Seq, CredentialError> {
         let timeout_ms = (self.settings.fetch_timeout + PENDING_MARGIN).as_millis() as u32;
         let begun = Instant::now();
-        while begun.elapsed() < WAIT_MAX {
+        loop {
             let asked = Instant::now();
             match self.ledger.decide(Command::BeginFetch { app, why, timeout_ms }).await? {
                 Reply::Have { credential } => return Ok(credential),
                 Reply::Fetch { pending, secret } => self.fetch(app, pending, secret, asked).await?,
-                Reply::Wait => tokio::time::sleep(WAIT_STEP).await,
+                Reply::Wait if begun.elapsed() < WAIT_MAX => tokio::time::sleep(WAIT_STEP).await,
+                Reply::Wait => {
+                    let reason = "another process has been fetching this token for too long";
+                    return Err(CredentialError::unavailable(reason));
+                }
                 Reply::Refused(Refusal::CredentialUnavailable { errcode, reason, retry_at }) => {
                     return Err(CredentialError::Unavailable { errcode, reason, retry_at });
                 }
@@ -40,7 +44,6 @@ impl Broker {
                 other => return Err(CredentialError::unavailable(format!("unexpected answer {other:?}"))),
             }
         }
-        Err(CredentialError::unavailable("another process has been fetching this token for too long"))
     }
 
     /// The outcome is written whatever it is; if it can't be written, the fetch expires.

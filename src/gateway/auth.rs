@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 
-use crate::ledger::command::Caller;
+use crate::ledger::command::{Caller, Unauthorized};
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::Scope;
 use crate::ledger::{LedgerHandle, Seq};
@@ -56,7 +56,7 @@ pub async fn identify(
 }
 
 fn by_token(ledger: &LedgerHandle, vault: &Vault, token: &str) -> Result<Identity, Reply> {
-    match token::verify(vault, token, ledger.tick()) {
+    match token::verify(vault, &ledger.ledger_id(), token, ledger.tick()) {
         Ok(claims) => Ok(Identity { caller: claims.caller, app: claims.app }),
         Err(TokenError::Expired) => Err(Reply::token_expired("call gettoken again")),
         Err(TokenError::Unknown) => Err(Reply::token_invalid(
@@ -71,7 +71,7 @@ async fn by_key(
     presented: &str,
     app: Option<&str>,
 ) -> Result<Identity, Reply> {
-    let Some(key) = find_key(ledger, vault, presented).await else {
+    let Some(key) = find_key(ledger, vault, presented).await? else {
         return Err(Reply::token_invalid("the API key in the Authorization header is unknown or revoked"));
     };
     let directory = ledger.directory();
@@ -100,17 +100,34 @@ fn only_app(directory: &Directory, key: Seq, corp: Option<Seq>) -> Option<Seq> {
     apps.next().is_none().then_some(seq)
 }
 
-/// An active key. One that was created a moment ago by another process is looked for once more in the ledger itself.
-async fn find_key(ledger: &LedgerHandle, vault: &Vault, presented: &str) -> Option<Seq> {
+/// An active key. What is not known is looked for once more in the ledger itself: another process may have created it
+/// a moment ago.
+async fn find_key(ledger: &LedgerHandle, vault: &Vault, presented: &str) -> Result<Option<Seq>, Reply> {
     let fingerprint = vault.fingerprint("api_key", presented);
-    let find =
-        |directory: &Directory| directory.api_key(&fingerprint).map(|(seq, key)| (seq, key.is_active()));
-    let mut found = find(&ledger.directory());
+    let find = || ledger.directory().api_key(&fingerprint).map(|(seq, key)| (seq, key.is_active()));
+    let mut found = find();
     if found.is_none() && presented.starts_with(crate::vault::API_KEY_PREFIX) {
-        ledger.read(|_, _| ()).await.ok()?;
-        found = find(&ledger.directory());
+        ledger.refresh().await.map_err(|error| Reply::try_again(&error.to_string()))?;
+        found = find();
     }
-    found.filter(|&(_, active)| active).map(|(seq, _)| seq)
+    Ok(found.filter(|&(_, active)| active).map(|(seq, _)| seq))
+}
+
+/// Refuses early whose key or app has ended, before anything is read from them. The ledger decides again at the call.
+pub async fn still_counts(ledger: &LedgerHandle, identity: Identity) -> Result<(), Reply> {
+    let counts = || {
+        let directory = ledger.directory();
+        let app = directory.live_app(identity.app)?;
+        match identity.caller {
+            Caller::Key(key) => directory.api_keys.get(&key).filter(|key| key.is_active()).map(|_| ()),
+            Caller::Secret(secret) => (app.secret == secret).then_some(()),
+        }
+    };
+    if counts().is_some() {
+        return Ok(());
+    }
+    ledger.refresh().await.map_err(|error| Reply::try_again(&error.to_string()))?;
+    counts().ok_or_else(|| super::gettoken::unauthorized(Unauthorized::Ended))
 }
 
 /// Whoever calls gettoken: an API key that stands for exactly one app of the corp, or the app's own secret.
@@ -120,7 +137,7 @@ pub async fn by_secret(
     corp_id: &str,
     secret: &str,
 ) -> Result<Identity, Reply> {
-    let key = find_key(ledger, vault, secret).await;
+    let key = find_key(ledger, vault, secret).await?;
     let directory = ledger.directory();
     let corp = directory.corp(corp_id).map(|(seq, _)| seq);
     if let Some(key) = key {

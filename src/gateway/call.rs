@@ -59,48 +59,56 @@ struct Rejected {
 pub(super) type Answer = oneshot::Sender<Outgoing>;
 
 pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
-    let mut rejected = Rejected::default();
-    loop {
-        match attempt(&gateway, &call, &rejected).await {
-            Attempt::Own(outgoing) => {
-                let _ = answer.send(outgoing);
-                return;
-            }
-            Attempt::Answered { admitted, response, begun } => {
-                let may_retry = rejected.attempt.is_none();
-                let read = relay::read(&gateway, &call, &admitted, response, begun).await;
-                let outdated = read.errcode().filter(|&errcode| may_retry && is_outdated(&call, errcode));
-                let (Some(errcode), Some(credential)) = (outdated, admitted.credential) else {
-                    return relay::deliver(&gateway, &call, &admitted, read, begun, answer).await;
-                };
-                let pending = admitted.pending;
-                if let Some(outgoing) =
-                    give_up_on(&gateway, &call, &admitted, read, begun, credential, errcode).await
-                {
-                    let _ = answer.send(outgoing);
-                    return;
+    let begun = Instant::now();
+    let outgoing = match attempt(&gateway, &call, &Rejected::default()).await {
+        Attempt::Refused(outgoing) | Attempt::Unanswered(outgoing) => outgoing,
+        Attempt::Answered(admitted, read) => match outdated(&call, &admitted, &read) {
+            None => return deliver(&gateway, call, admitted, read, answer).await,
+            Some((credential, errcode)) => {
+                match rotate(&gateway, &call, &admitted, &read, credential, errcode).await {
+                    Err(outgoing) => outgoing,
+                    Ok(rejected) => match attempt(&gateway, &call, &rejected).await {
+                        Attempt::Answered(admitted, read) => {
+                            return deliver(&gateway, call, admitted, read, answer).await;
+                        }
+                        Attempt::Unanswered(outgoing) => outgoing,
+                        // There is no second attempt, so what WeCom said to the first is the answer.
+                        Attempt::Refused(_) => relay::whole(&call, &read),
+                    },
                 }
-                rejected = Rejected { credential: Some(credential), attempt: Some(pending) };
             }
-        }
-    }
+        },
+    };
+    tracing::debug!(api = %call.api, elapsed_us = begun.elapsed().as_micros() as u64, "answered");
+    let _ = answer.send(outgoing);
 }
 
 enum Attempt {
-    /// Nothing to relay: refused, not sent, or of unknown outcome.
-    Own(Outgoing),
-    Answered {
-        admitted: Admitted,
-        response: Response,
-        begun: Instant,
-    },
+    /// Not admitted: nothing was sent.
+    Refused(Outgoing),
+    /// Not sent, or of unknown outcome.
+    Unanswered(Outgoing),
+    Answered(Admitted, Read),
+}
+
+/// The answer goes to the client after its outcome is on disk. A long one needs the request's body no more.
+async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, answer: Answer) {
+    if read.is_long() {
+        drop(call);
+        return relay::stream(gateway, &admitted, read, answer).await;
+    }
+    let outgoing = match settle(gateway, admitted.pending, read.outcome()).await {
+        Ok(()) => relay::whole(&call, &read),
+        Err(error) => relay::not_recorded(&call, &error),
+    };
+    let _ = answer.send(outgoing.rate_limit(admitted.reading.as_ref(), gateway.ledger.tick()));
 }
 
 async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Attempt {
     let asked = Instant::now();
     let admitted = match admit(gateway, call, rejected).await {
         Ok(admitted) => admitted,
-        Err(outgoing) => return Attempt::Own(outgoing),
+        Err(outgoing) => return Attempt::Refused(outgoing),
     };
     let token = match admitted.credential {
         None => None,
@@ -109,7 +117,7 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
             Err(error) => {
                 let outcome = Outcome::Voided { reason: format!("no token: {error}") };
                 settle(gateway, admitted.pending, outcome).await.ok();
-                return Attempt::Own(unavailable(&error, gateway.ledger.tick()));
+                return Attempt::Refused(unavailable(&error, gateway.ledger.tick()));
             }
         },
     };
@@ -118,12 +126,12 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
         let reason = "the ledger took too long to write the admission".to_owned();
         let reply = Reply::try_again(&format!("{reason}; nothing was sent"));
         settle(gateway, admitted.pending, Outcome::Voided { reason }).await.ok();
-        return Attempt::Own(Outgoing::own(&reply));
+        return Attempt::Refused(Outgoing::own(&reply));
     }
     let begun = Instant::now();
     match send(gateway, call, token.as_deref()).await {
-        Ok(response) => Attempt::Answered { admitted, response, begun },
-        Err(error) => Attempt::Own(not_answered(gateway, call, admitted.pending, error).await),
+        Ok(response) => Attempt::Answered(admitted, relay::read(gateway, response, begun).await),
+        Err(error) => Attempt::Unanswered(not_answered(gateway, call, admitted.pending, error).await),
     }
 }
 
@@ -240,7 +248,7 @@ pub(super) async fn settle(gateway: &Gateway, pending: Seq, outcome: Outcome) ->
     match gateway.ledger.decide(Command::Settle { pending, outcome, caller: None }).await {
         Ok(LedgerReply::Rejected(rejected)) => {
             tracing::warn!(pending, %rejected, "an outcome came too late for its entry");
-            Ok(())
+            Err(LedgerError::Unavailable(rejected.to_string()))
         }
         Ok(_) => Ok(()),
         Err(error) => {
@@ -250,29 +258,30 @@ pub(super) async fn settle(gateway: &Gateway, pending: Seq, outcome: Outcome) ->
     }
 }
 
-/// Whether an answer says that the credential it was asked with has ended.
-fn is_outdated(call: &Call, errcode: i64) -> bool {
-    let credential = call.api.api().map_or(Credential::AccessToken, |api| api.credential);
-    call.param.is_some() && errcodes::refreshes_credential(errcode, credential)
+/// The credential that an answer says has ended, and how it says so.
+fn outdated(call: &Call, admitted: &Admitted, read: &Read) -> Option<(Seq, i64)> {
+    let kind = call.api.api().map_or(Credential::AccessToken, |api| api.credential);
+    let errcode = read.errcode().filter(|&errcode| errcodes::refreshes_credential(errcode, kind))?;
+    Some((admitted.credential?, errcode))
 }
 
-/// Writes the first attempt's answer down and rotates its credential. An answer only if there is no second attempt.
-async fn give_up_on(
-    gateway: &Arc<Gateway>,
+/// Writes the first attempt's answer down and rotates its credential, for a second attempt.
+async fn rotate(
+    gateway: &Gateway,
     call: &Call,
     admitted: &Admitted,
-    read: Read,
-    begun: Instant,
+    read: &Read,
     credential: Seq,
     errcode: i64,
-) -> Option<Outgoing> {
-    if let Err(error) = settle(gateway, admitted.pending, read.outcome(begun)).await {
-        return Some(relay::not_recorded(call, &error));
-    }
-    let app = call.identity.app;
-    let invalidate = Command::Invalidate { credential, app, errcode, call: Some(admitted.pending) };
+) -> Result<Rejected, Outgoing> {
+    let attempt = Some(admitted.pending);
+    let recorded = settle(gateway, admitted.pending, read.outcome()).await;
+    recorded.map_err(|error| relay::not_recorded(call, &error))?;
+    let invalidate = Command::Invalidate { credential, app: call.identity.app, errcode, call: attempt };
     match gateway.ledger.decide(invalidate).await {
-        Ok(_) => None,
-        Err(error) => Some(ledger_failed(&error)),
+        // The token stands although it was rejected: one more try with it.
+        Ok(LedgerReply::Kept) => Ok(Rejected { credential: None, attempt }),
+        Ok(_) => Ok(Rejected { credential: Some(credential), attempt }),
+        Err(error) => Err(ledger_failed(&error)),
     }
 }

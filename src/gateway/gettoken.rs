@@ -42,7 +42,13 @@ async fn issue(gateway: &Arc<Gateway>, query: &Query) -> Result<String, Outgoing
     let identity = auth::by_secret(&gateway.ledger, &gateway.vault, &corp_id, &secret).await.map_err(own)?;
     let issued = gateway.broker.issue(identity.app, identity.caller).await;
     issued.map_err(|error| unavailable(&error, gateway.ledger.tick()))?;
-    Ok(token::mint(&gateway.vault, identity.app, identity.caller, gateway.ledger.tick()))
+    Ok(token::mint(
+        &gateway.vault,
+        &gateway.ledger.ledger_id(),
+        identity.app,
+        identity.caller,
+        gateway.ledger.tick(),
+    ))
 }
 
 /// Why no credential can be had, in WeCom's shape. Nothing was sent in the caller's name.

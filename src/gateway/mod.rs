@@ -124,6 +124,7 @@ async fn answer(
         .ok_or_else(|| invalid(format!("WeCom's APIs take GET and POST, not {}", request.method())))?;
     let presented = Presented { bearer: bearer(request), app: header(request, "x-wecom-app") };
     let identity = auth::identify(&gateway.ledger, &gateway.vault, &query, &presented).await.map_err(own)?;
+    auth::still_counts(&gateway.ledger, identity).await.map_err(own)?;
     let param = credential_param(gateway, identity, api.api()).map_err(own)?;
     let body = take_body(gateway, request, payload).await?;
     let names = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
@@ -154,7 +155,7 @@ async fn take_body(
     spooled.map_err(|error| {
         let reply = match &error {
             SpoolError::TooLong(_) | SpoolError::Client(_) => Reply::refused(&error.to_string()),
-            SpoolError::Disk(_) => Reply::try_again(&error.to_string()),
+            SpoolError::Disk(_) | SpoolError::Full => Reply::try_again(&error.to_string()),
         };
         // The rest of the body was not read, so the connection can't carry another request.
         Outgoing { close: true, ..Outgoing::own(&reply) }

@@ -31,6 +31,7 @@ pub(super) struct Read {
     meaning: Meaning,
     held: Bytes,
     rest: Rest,
+    begun: Instant,
 }
 
 enum Rest {
@@ -40,13 +41,7 @@ enum Rest {
 }
 
 /// Reads up to [`HELD_MAX`] bytes.
-pub(super) async fn read(
-    gateway: &Gateway,
-    _call: &Call,
-    _admitted: &Admitted,
-    mut response: Response,
-    begun: Instant,
-) -> Read {
+pub(super) async fn read(gateway: &Gateway, mut response: Response, begun: Instant) -> Read {
     let deadline = tokio::time::Instant::from_std(begun + gateway.settings.total_timeout);
     let mut held = BytesMut::new();
     let complete = loop {
@@ -68,7 +63,7 @@ pub(super) async fn read(
         Ok(false) => Rest::More(body),
         Err(reason) => Rest::Broken(reason),
     };
-    Read { status: status.as_u16(), headers, meaning, held, rest }
+    Read { status: status.as_u16(), headers, meaning, held, rest, begun }
 }
 
 impl Read {
@@ -77,24 +72,37 @@ impl Read {
         self.meaning.errcode.filter(|_| matches!(self.rest, Rest::Complete))
     }
 
-    /// What the ledger keeps of an answer that needs no further reading.
-    pub(super) fn outcome(&self, begun: Instant) -> Outcome {
-        let incomplete = match &self.rest {
-            Rest::Broken(_) => Some("truncated"),
-            Rest::Complete if self.meaning.kind == Kind::Garbage => Some("garbage"),
-            Rest::Complete | Rest::More(_) => None,
-        };
-        self.posted(begun, self.held.len() as u64, incomplete)
+    /// Whether there is more than is held.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self.rest, Rest::More(_))
     }
 
-    fn posted(&self, begun: Instant, response_bytes: u64, incomplete: Option<&str>) -> Outcome {
+    /// Neither WeCom's word nor a file: nobody can tell from it what became of the call.
+    fn is_meaningless(&self) -> bool {
+        // These answer conditional and ranged requests, which only read, and have no body to speak of.
+        let bare = matches!(self.status, 304 | 416);
+        let failed = self.meaning.errcode.is_none() && self.status >= 500;
+        !bare && (self.meaning.kind == Kind::Garbage || failed)
+    }
+
+    /// What the ledger keeps of an answer that needs no further reading.
+    pub(super) fn outcome(&self) -> Outcome {
+        let incomplete = match &self.rest {
+            Rest::Broken(_) => Some("truncated"),
+            Rest::Complete if self.is_meaningless() => Some("garbage"),
+            Rest::Complete | Rest::More(_) => None,
+        };
+        self.posted(self.held.len() as u64, incomplete)
+    }
+
+    fn posted(&self, response_bytes: u64, incomplete: Option<&str>) -> Outcome {
         let Meaning { errcode, errmsg, hint, from_ip, .. } = &self.meaning;
         let failed = errcode.is_some_and(|errcode| errcode != 0);
         let worth_keeping = !errmsg.is_empty() && (failed || errmsg != ERRMSG_OK);
         Outcome::Posted {
             errcode: *errcode,
             http_status: self.status,
-            latency_us: begun.elapsed().as_micros() as u64,
+            latency_us: self.begun.elapsed().as_micros() as u64,
             response_bytes,
             answer: AnswerNotes {
                 hint: hint.clone(),
@@ -114,32 +122,11 @@ impl Read {
     }
 }
 
-/// Puts the outcome on disk and gives the answer to the client, in this order.
-pub(super) async fn deliver(
-    gateway: &Gateway,
-    call: &Call,
-    admitted: &Admitted,
-    read: Read,
-    begun: Instant,
-    answer: Answer,
-) {
-    let tick = gateway.ledger.tick();
-    let outgoing = match &read.rest {
-        Rest::More(_) => return stream(gateway, admitted, read, begun, answer).await,
-        Rest::Complete | Rest::Broken(_) => {
-            match settle(gateway, admitted.pending, read.outcome(begun)).await {
-                Err(error) => not_recorded(call, &error),
-                Ok(()) => whole(call, &read),
-            }
-        }
-    };
-    let _ = answer.send(outgoing.rate_limit(admitted.reading.as_ref(), tick));
-}
-
-fn whole(call: &Call, read: &Read) -> Outgoing {
+/// A short answer, once its outcome is on disk.
+pub(super) fn whole(call: &Call, read: &Read) -> Outgoing {
     match &read.rest {
         Rest::Broken(reason) => Outgoing::own(&unknown(call, reason)),
-        _ if read.meaning.kind == Kind::Garbage => {
+        _ if read.is_meaningless() => {
             let reason = format!("HTTP {} with an answer that is neither JSON nor a file", read.status);
             Outgoing::own(&unknown(call, &reason))
         }
@@ -153,7 +140,7 @@ pub(super) fn not_recorded(call: &Call, error: &LedgerError) -> Outgoing {
 }
 
 /// Passes a long answer on, one piece behind.
-async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Read, begun: Instant, answer: Answer) {
+pub(super) async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Read, answer: Answer) {
     let rest = std::mem::replace(&mut read.rest, Rest::Complete);
     let Rest::More(mut body) = rest else { return };
     let (pieces, receiver) = mpsc::channel(PIECES_MAX);
@@ -163,7 +150,7 @@ async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Read, begun: I
     let _ = answer.send(outgoing);
     let mut held = read.held.clone();
     let mut passed = held.len() as u64;
-    let deadline = tokio::time::Instant::from_std(begun + gateway.settings.total_timeout);
+    let deadline = tokio::time::Instant::from_std(read.begun + gateway.settings.total_timeout);
     let incomplete = loop {
         match timeout_at(deadline, body.chunk()).await {
             Ok(Ok(Some(chunk))) => {
@@ -179,11 +166,12 @@ async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Read, begun: I
             }
         }
     };
-    let settled = settle(gateway, admitted.pending, read.posted(begun, passed, incomplete)).await;
+    let settled = settle(gateway, admitted.pending, read.posted(passed, incomplete)).await;
     let last = match (settled, incomplete) {
         (Ok(()), None) => Ok(held),
         (Ok(()), Some(what)) => Err(Interrupted(format!("WeCom's answer did not arrive as a whole: {what}"))),
         (Err(error), _) => Err(Interrupted(format!("the outcome could not be recorded: {error}"))),
     };
-    let _ = pieces.send(last).await;
+    // A client that takes nothing any more must not hold the rest for ever.
+    let _ = timeout_at(deadline, pieces.send(last)).await;
 }

@@ -21,6 +21,10 @@ const MEMORY_MAX: usize = 64 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// A client that sends nothing for this long has gone.
 const IDLE: Duration = Duration::from_secs(30);
+/// The whole of a body, however slowly it drips.
+const WHOLE: Duration = Duration::from_mins(5);
+/// How long a large body waits for its place.
+const PLACE: Duration = Duration::from_secs(30);
 
 /// A body that can be sent as often as needed.
 #[derive(Debug, Clone)]
@@ -48,10 +52,26 @@ pub enum SpoolError {
     Client(String),
     #[error("the request body could not be kept: {0}")]
     Disk(#[from] io::Error),
+    #[error("too many large request bodies at the same time; try again in a moment")]
+    Full,
 }
 
-/// Reads a body of at most `max` bytes. A large one waits for a place in `large`, while its client waits for us.
+/// Reads a body of at most `max` bytes, within a bounded time.
 pub async fn spool(
+    payload: Payload,
+    declared: Option<u64>,
+    max: u64,
+    dir: &Path,
+    large: &Arc<Semaphore>,
+) -> Result<Spooled, SpoolError> {
+    match tokio::time::timeout(WHOLE, read_all(payload, declared, max, dir, large)).await {
+        Ok(spooled) => spooled,
+        Err(_) => Err(SpoolError::Client(format!("it took longer than {} s", WHOLE.as_secs()))),
+    }
+}
+
+/// A large one waits for a place in `large`, while its client waits for us.
+async fn read_all(
     mut payload: Payload,
     declared: Option<u64>,
     max: u64,
@@ -75,7 +95,8 @@ pub async fn spool(
             Some((file, _)) => file.write_all(&chunk).await?,
             None if memory.len() + chunk.len() <= MEMORY_MAX => memory.extend_from_slice(&chunk),
             None => {
-                let place = Arc::clone(large).acquire_owned().await.map_err(io::Error::other)?;
+                let waiting = tokio::time::timeout(PLACE, Arc::clone(large).acquire_owned());
+                let place = waiting.await.map_err(|_| SpoolError::Full)?.map_err(io::Error::other)?;
                 let mut new = tokio::fs::File::from_std(tempfile::tempfile_in(dir)?);
                 new.write_all(&memory).await?;
                 new.write_all(&chunk).await?;

@@ -40,7 +40,7 @@ pub enum TokenError {
 }
 
 /// A new token for `caller`, valid from `tick` on.
-pub fn mint(vault: &Vault, app: Seq, caller: Caller, tick: i64) -> String {
+pub fn mint(vault: &Vault, ledger_id: &str, app: Seq, caller: Caller, tick: i64) -> String {
     let (by, who) = match caller {
         Caller::Key(key) => (BY_KEY, key),
         Caller::Secret(secret) => (BY_SECRET, secret),
@@ -50,17 +50,19 @@ pub fn mint(vault: &Vault, app: Seq, caller: Caller, tick: i64) -> String {
     bytes.extend_from_slice(&app.to_be_bytes());
     bytes.extend_from_slice(&who.to_be_bytes());
     bytes.extend_from_slice(&(tick + LIFE_SECS * 1000 + GRACE_MS).to_be_bytes());
-    let signature = vault.sign_gateway_token(&bytes);
+    let signature = vault.sign_gateway_token(ledger_id, &bytes);
     bytes.extend_from_slice(&signature);
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Reads a token; says nothing about whether its key was revoked meanwhile.
-pub fn verify(vault: &Vault, token: &str, tick: i64) -> Result<Claims, TokenError> {
+pub fn verify(vault: &Vault, ledger_id: &str, token: &str, tick: i64) -> Result<Claims, TokenError> {
     let text = token.strip_prefix(PREFIX).ok_or(TokenError::Unknown)?;
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Unknown)?;
     let (claims, signature) = bytes.split_first_chunk::<CLAIMS>().ok_or(TokenError::Unknown)?;
-    if !bool::from(vault.sign_gateway_token(claims).as_slice().ct_eq(signature)) || claims[0] != VERSION {
+    if !bool::from(vault.sign_gateway_token(ledger_id, claims).as_slice().ct_eq(signature))
+        || claims[0] != VERSION
+    {
         return Err(TokenError::Unknown);
     }
     let number =
@@ -78,6 +80,7 @@ pub fn verify(vault: &Vault, token: &str, tick: i64) -> Result<Claims, TokenErro
 mod tests {
     use super::*;
 
+    const LEDGER: &str = "0123456789abcdef";
     const TICK: i64 = 1_790_000_000_000;
 
     fn vault() -> Vault {
@@ -87,12 +90,12 @@ mod tests {
     #[test]
     fn a_token_says_who_and_for_which_app_until_it_ends() {
         for caller in [Caller::Key(12), Caller::Secret(9)] {
-            let token = mint(&vault(), 8, caller, TICK);
+            let token = mint(&vault(), LEDGER, 8, caller, TICK);
             assert!((64..=512).contains(&token.len()));
-            let claims = verify(&vault(), &token, TICK + LIFE_SECS * 1000).unwrap();
+            let claims = verify(&vault(), LEDGER, &token, TICK + LIFE_SECS * 1000).unwrap();
             assert_eq!((claims.app, claims.caller), (8, caller));
             assert_eq!(
-                verify(&vault(), &token, TICK + LIFE_SECS * 1000 + GRACE_MS),
+                verify(&vault(), LEDGER, &token, TICK + LIFE_SECS * 1000 + GRACE_MS),
                 Err(TokenError::Expired)
             );
         }
@@ -100,20 +103,23 @@ mod tests {
 
     #[test]
     fn a_token_with_any_changed_character_is_unknown() {
-        let token = mint(&vault(), 8, Caller::Key(12), TICK);
+        let token = mint(&vault(), LEDGER, 8, Caller::Key(12), TICK);
         for at in 0..token.len() {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
             // The last character may hold unused bits; changing those is an invalid encoding.
-            assert_eq!(verify(&vault(), &changed, TICK), Err(TokenError::Unknown), "position {at}");
+            assert_eq!(verify(&vault(), LEDGER, &changed, TICK), Err(TokenError::Unknown), "position {at}");
         }
     }
 
     #[test]
     fn a_token_of_another_ledger_is_unknown() {
         let other = Vault::from_master(&[8; 32]).unwrap();
-        let token = mint(&other, 8, Caller::Key(12), TICK);
-        assert_eq!(verify(&vault(), &token, TICK), Err(TokenError::Unknown));
+        let token = mint(&other, LEDGER, 8, Caller::Key(12), TICK);
+        assert_eq!(verify(&vault(), LEDGER, &token, TICK), Err(TokenError::Unknown));
+        // The same keys, but begun anew: the numbers stand for other apps and keys.
+        let token = mint(&vault(), "another ledger", 8, Caller::Key(12), TICK);
+        assert_eq!(verify(&vault(), LEDGER, &token, TICK), Err(TokenError::Unknown));
     }
 }

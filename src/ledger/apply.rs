@@ -100,7 +100,7 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
             let directory = Arc::make_mut(&mut state.directory);
             directory.apis.insert(entry.seq, x.name.clone());
             directory.api_by_name.insert(x.name.clone(), entry.seq);
-            if crate::wecom::catalogue::lookup(&x.name).is_none() && x.name != OTHER_API {
+            if !x.known && x.name != OTHER_API {
                 state.unknown_apis += 1;
             }
         }
@@ -171,6 +171,9 @@ fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
     app.secret = entry.seq;
     app.secret_fingerprint = x.secret_fingerprint;
     app.removed = false;
+    // What was fetched with the secret before may be another app's.
+    app.credential.newest = None;
+    app.credential.previous = None;
     unblock(&mut app.credential);
 }
 

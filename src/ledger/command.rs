@@ -245,6 +245,8 @@ pub enum Reply {
     },
     /// Somebody else is fetching.
     Wait,
+    /// The rejected credential stands all the same: WeCom has just confirmed it, or rejects too often.
+    Kept,
     Issued {
         credential: Seq,
         expires_tick: i64,

@@ -135,6 +135,8 @@ pub struct StoreRecovered {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApiNamed {
     pub name: String,
+    /// Whether the catalogue of the version that wrote it knew the API; others are bounded in number.
+    pub known: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -56,17 +56,18 @@ pub(super) fn begin_fetch(state: &mut State, entry: &Entry) {
 }
 
 pub(super) fn end_fetch(state: &mut State, entry: &Entry, x: &CredentialPosted) {
-    let Fetched::Token { fingerprint, expires_tick, refresh_tick, .. } = x.fetched else {
+    let Fetched::Token { fingerprint, expires_tick, refresh_tick, same } = x.fetched else {
         let Fetched::Error { errmsg } = &x.fetched else { return };
         return fail_fetch(state, entry, x.pending, x.errcode, errmsg);
     };
     with_app(Arc::make_mut(&mut state.directory), entry.refs.app, |app| {
         let credential = &mut app.credential;
         credential.fetch = None;
-        unblock(credential);
-        if app.removed {
+        // A token that was fetched with an earlier secret may be that of another app.
+        if app.removed || app.secret > x.pending {
             return;
         }
+        unblock(credential);
         credential.previous = credential.newest.as_ref().map(|row| row.seq);
         credential.newest = Some(CredentialRow {
             seq: entry.seq,
@@ -75,6 +76,7 @@ pub(super) fn end_fetch(state: &mut State, entry: &Entry, x: &CredentialPosted) 
             expires_tick,
             refresh_tick,
             invalidated: false,
+            same,
             used: false,
             issued_to: std::collections::BTreeSet::new(),
         });

@@ -1,5 +1,6 @@
 //! One batch: lock, catch up, decide in order, append, then answer.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -11,7 +12,9 @@ use crate::ledger::state::State;
 use crate::store::{Batch, Log, StoreError};
 
 use super::work::Work;
-use super::{Committer, DEATH_WATCH, Job, LedgerError, RETRY_AFTER, SNAPSHOT_EVERY};
+use super::{
+    Committer, DEATH_WATCH, Job, LedgerError, Look, RETRY_AFTER, SNAPSHOT_BYTES_PER_ENTRY, SNAPSHOT_EVERY,
+};
 
 type Answer = oneshot::Sender<Result<Reply, LedgerError>>;
 
@@ -65,14 +68,7 @@ impl<L: Log> Committer<L> {
 
     /// Decides the commands and makes what they led to durable. After an error nothing is known to be written.
     async fn commit(&mut self, commands: Vec<Command>) -> Result<(Vec<Reply>, Now), StoreError> {
-        let result = match self.log.lock() {
-            Ok(foreign) => {
-                let result = self.commit_locked(foreign, commands).await;
-                self.log.unlock();
-                result
-            }
-            Err(error) => Err(error),
-        };
+        let result = self.commit_in_turn(commands).await;
         match &result {
             Ok(_) => {
                 if self.failure.take().is_some() {
@@ -93,19 +89,33 @@ impl<L: Log> Committer<L> {
         result
     }
 
-    async fn commit_locked(
-        &mut self,
-        foreign: bool,
-        commands: Vec<Command>,
-    ) -> Result<(Vec<Reply>, Now), StoreError> {
-        if self.state.is_none() {
+    /// Whatever can take long is done before the write lock is taken: others go on writing meanwhile.
+    async fn commit_in_turn(&mut self, commands: Vec<Command>) -> Result<(Vec<Reply>, Now), StoreError> {
+        let fresh = self.state.is_none();
+        if fresh {
             if self.failure.is_some() {
                 self.log.reopen().await?;
             }
             self.load().await?;
-            self.abandon_unanswered();
-        } else if foreign {
+        }
+        let foreign = self.log.lock()?;
+        let result = self.commit_locked(foreign || fresh, fresh, commands).await;
+        self.log.unlock();
+        result
+    }
+
+    async fn commit_locked(
+        &mut self,
+        behind: bool,
+        fresh: bool,
+        commands: Vec<Command>,
+    ) -> Result<(Vec<Reply>, Now), StoreError> {
+        let seen_at = Instant::now();
+        if behind {
             self.catch_up().await?;
+        }
+        if fresh {
+            self.abandon_unanswered();
         }
         let Some(mut state) = self.state.take() else {
             return Err(StoreError::Read("the ledger is not loaded".to_owned()));
@@ -122,7 +132,7 @@ impl<L: Log> Committer<L> {
                 for repeat in repeats {
                     self.refusals.count(repeat, now.tick);
                 }
-                self.after_commit(state, &replies);
+                self.after_commit(state, &replies, seen_at);
                 Ok((replies, now))
             }
             Err(error) => {
@@ -203,21 +213,26 @@ impl<L: Log> Committer<L> {
         Ok(())
     }
 
-    fn after_commit(&mut self, state: State, replies: &[Reply]) {
+    fn after_commit(&mut self, state: State, replies: &[Reply], seen_at: Instant) {
         self.answered_for.extend(replies.iter().filter_map(pending_of));
         if self.answered_for.len() > 2 * state.pendings.len() + 1024 {
             self.answered_for.retain(|pending| state.pendings.contains_key(pending));
         }
-        self.shared.publish(&state);
+        self.shared.publish(&state, seen_at);
         self.state = Some(state);
-        // A large state is written less often, so that snapshots stay a small part of the work.
-        let due =
-            |state: &State| state.head >= self.snapshot_at + SNAPSHOT_EVERY + 4 * state.pendings.len() as u64;
-        if self.state.as_ref().is_some_and(due) {
-            self.snapshot_at = self.state.as_ref().map_or(0, |state| state.head);
-            if let Some(bytes) = self.snapshot_bytes() {
-                self.log.save_snapshot(bytes);
-            }
+    }
+
+    /// Writes a snapshot now and then. A large state is written less often, so that this stays a small part of the work.
+    pub(super) fn snapshot_if_due(&mut self) {
+        let Some(state) = &self.state else { return };
+        let every = SNAPSHOT_EVERY.max(self.snapshot_bytes_last / SNAPSHOT_BYTES_PER_ENTRY);
+        if state.head < self.snapshot_at + every {
+            return;
+        }
+        self.snapshot_at = state.head;
+        if let Some(bytes) = self.snapshot_bytes() {
+            self.snapshot_bytes_last = bytes.len() as u64;
+            self.log.save_snapshot(bytes);
         }
     }
 
@@ -252,7 +267,7 @@ pub(super) fn pending_of(reply: &Reply) -> Option<Seq> {
 
 /// What is to be written without a command; after an error it is still to be written.
 struct Taken {
-    abandoned: Vec<Seq>,
+    abandoned: BTreeSet<Seq>,
     refusals: Vec<Command>,
 }
 
@@ -266,12 +281,7 @@ fn refuse(jobs: Vec<Job>, reason: &str) {
     }
 }
 
-#[expect(clippy::type_complexity, reason = "the type of a job's closure, named in one other place")]
-fn refuse_one(
-    answer: Option<Answer>,
-    read: Option<Box<dyn FnOnce(Result<(&State, Now), LedgerError>) + Send>>,
-    reason: &str,
-) {
+fn refuse_one(answer: Option<Answer>, read: Option<Look>, reason: &str) {
     let error = LedgerError::Unavailable(reason.to_owned());
     if let Some(answer) = answer {
         let _ = answer.send(Err(error.clone()));

@@ -1,7 +1,10 @@
 //! How the rest of the program talks to the committer.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -34,7 +37,11 @@ pub(super) struct Shared {
     tick_floor: AtomicI64,
     failure: RwLock<Option<String>>,
     /// Pendings whose outcome could not be written: to be expired as soon as writing works.
-    pub(super) abandoned: Mutex<Vec<Seq>>,
+    pub(super) abandoned: Mutex<BTreeSet<Seq>>,
+    /// When the state was last known to be up to date with other processes.
+    seen_at: Mutex<Instant>,
+    /// One look at foreign entries serves all who want one.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
@@ -48,10 +55,13 @@ impl Shared {
             tick_floor: AtomicI64::new(0),
             failure: RwLock::default(),
             abandoned: Mutex::default(),
+            seen_at: Mutex::new(Instant::now()),
+            refreshing: tokio::sync::Mutex::default(),
         }
     }
 
-    pub(super) fn publish(&self, state: &State) {
+    /// `seen_at` is when the write lock was taken: nothing foreign that was written before is missing.
+    pub(super) fn publish(&self, state: &State, seen_at: Instant) {
         self.tick_offset.store(state.clock.offset_ms, Ordering::Release);
         self.tick_floor.store(state.tick, Ordering::Release);
         let same = Arc::ptr_eq(&read(&self.directory), &state.directory);
@@ -61,6 +71,7 @@ impl Shared {
         if read(&self.ledger_id).is_empty() && !state.ledger_id.is_empty() {
             *self.ledger_id.write().unwrap_or_else(PoisonError::into_inner) = state.ledger_id.as_str().into();
         }
+        *self.seen_at.lock().unwrap_or_else(PoisonError::into_inner) = seen_at;
         // Last: whoever reads the head and then the directory finds every name up to that head.
         self.head.store(state.head, Ordering::Release);
     }
@@ -71,12 +82,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn take_abandoned(&self) -> Vec<Seq> {
+    pub(super) fn take_abandoned(&self) -> BTreeSet<Seq> {
         std::mem::take(&mut *self.abandoned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn abandon(&self, pending: Seq) {
-        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(pending);
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(pending);
     }
 }
 
@@ -123,7 +134,15 @@ impl LedgerHandle {
     /// The answer comes when everything that it says is durable.
     pub async fn decide(&self, command: Command) -> Result<Reply, LedgerError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Job::Decide { command, answer })?;
+        // New work is refused when the queue is full; the end of work that was begun waits for its place.
+        let ends_something =
+            matches!(command, Command::Settle { .. } | Command::EndFetch { .. } | Command::Invalidate { .. });
+        let job = Job::Decide { command, answer };
+        if ends_something {
+            self.outbox.send(job).await.map_err(|_| LedgerError::Stopped)?;
+        } else {
+            self.send(job)?;
+        }
         let mut waiting = Waiting { answered, shared: &self.shared };
         (&mut waiting.answered).await.map_err(|_| LedgerError::Stopped)?
     }
@@ -139,6 +158,22 @@ impl LedgerHandle {
         }));
         self.send(job)?;
         answered.await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    /// Makes `directory` up to date with what other processes wrote until now.
+    pub async fn refresh(&self) -> Result<(), LedgerError> {
+        let asked = Instant::now();
+        let _turn = self.shared.refreshing.lock().await;
+        let seen_at = *self.shared.seen_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen_at > asked {
+            return Ok(());
+        }
+        self.read(|_, _| ()).await
+    }
+
+    /// Resolves when the committer has ended, asked or not.
+    pub async fn ended(&self) {
+        let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 
     fn send(&self, job: Job) -> Result<(), LedgerError> {

@@ -42,6 +42,8 @@ const DEATH_WATCH: Duration = Duration::from_millis(200);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Entries between two snapshots.
 const SNAPSHOT_EVERY: u64 = 20_000;
+/// A larger snapshot waits for as many entries that at most this much of it is written for each.
+const SNAPSHOT_BYTES_PER_ENTRY: u64 = 100;
 
 /// What a process says of itself when it joins the ledger.
 #[derive(Debug, Clone)]
@@ -83,6 +85,7 @@ struct Committer<L> {
     death_watch: Instant,
     last_row: Option<Row>,
     snapshot_at: Seq,
+    snapshot_bytes_last: u64,
 }
 
 /// Starts the committer on a thread of its own and waits until the ledger is loaded.
@@ -111,6 +114,7 @@ pub async fn start<L: Log + Send + 'static>(
         death_watch: Instant::now(),
         last_row: None,
         snapshot_at: 0,
+        snapshot_bytes_last: 0,
     };
     let setup = |error: std::io::Error| StoreError::Setup(format!("the committer's thread: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(setup)?;
@@ -146,6 +150,7 @@ impl<L: Log> Committer<L> {
                 self.inbox.close();
             }
             self.batch(jobs).await;
+            self.snapshot_if_due();
         }
         self.end().await;
     }

@@ -1,6 +1,7 @@
 //! Administrative acts: each one that changes something is an entry.
 
 use crate::ledger::command::{ApiKeyChange, Command, Rejected, Reply};
+use crate::ledger::directory::App;
 use crate::ledger::entry::{
     ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Scope, Seq,
 };
@@ -25,9 +26,7 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
         Command::RemoveApp { corp_id, agent_id } => {
             let mut decision = change_app(state, &corp_id, &agent_id, Body::AppRemoved);
             if let Some((_, app)) = state.directory.app(&corp_id, &agent_id) {
-                let newest = app.credential.newest.as_ref().map(|row| row.seq);
-                decision.erase =
-                    [Some(app.secret), newest, app.credential.previous].into_iter().flatten().collect();
+                decision.erase = secrets_of(app);
             }
             decision
         }
@@ -46,6 +45,12 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
         Command::PutCap { corp_id, limit, cap } => put_cap(state, &corp_id, limit, cap),
         other => Decision::invalid(format!("not an administrative act: {other:?}")),
     }
+}
+
+/// Every sealed secret that an app still has.
+fn secrets_of(app: &App) -> Vec<Seq> {
+    let newest = app.credential.newest.as_ref().map(|row| row.seq);
+    [Some(app.secret), newest, app.credential.previous].into_iter().flatten().collect()
 }
 
 fn unchanged(seq: Seq) -> Decision {
@@ -121,7 +126,7 @@ fn put_app(
     let refs = Refs { corp: Some(corp), app: Some(seq), ..Refs::default() };
     let mut entry = draft(refs, Body::AppPut(AppPut { id: agent_id, secret_fingerprint: fingerprint }));
     entry.secret = Some(secret);
-    let erase = existing.map(|(_, app)| app.secret).into_iter().collect();
+    let erase = existing.map(|(_, app)| secrets_of(app)).unwrap_or_default();
     Decision { drafts: vec![entry], erase, ..Decision::reply(Reply::Done { seq, changed: true }) }
 }
 

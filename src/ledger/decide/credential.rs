@@ -4,7 +4,7 @@ use crate::ledger::apply::{FORCED_FETCHES_MAX, SAME_TOKEN_PAUSE_MS};
 use crate::ledger::command::{
     Caller, FetchOutcome, FetchReason, Now, Refusal, Rejected, Reply, Unauthorized,
 };
-use crate::ledger::directory::{App, Credential};
+use crate::ledger::directory::{App, Credential, CredentialRow};
 use crate::ledger::entry::{
     Body, CallEnded, CredentialInvalidated, CredentialIssued, CredentialPending, CredentialPosted, Draft,
     Fetched, Refs, Scope, Seq,
@@ -91,16 +91,9 @@ fn not_now(credential: &Credential, now: Now) -> Option<Refusal> {
         });
     }
     let forced = credential.newest.as_ref().is_some_and(|row| row.invalidated && now.tick < row.expires_tick);
-    let oldest = credential.forced.first().copied().unwrap_or(i64::MIN);
-    if forced
-        && credential.forced.len() >= FORCED_FETCHES_MAX
-        && now.tick < oldest.saturating_add(FORCED_WINDOW_MS)
-    {
-        let reason = "WeCom keeps rejecting the tokens that it issues for this app".to_owned();
-        let retry_at = Some(oldest + FORCED_WINDOW_MS);
-        return Some(Refusal::CredentialUnavailable { errcode: None, reason, retry_at });
-    }
-    None
+    let next = forced_too_often(credential, now).filter(|_| forced)?;
+    let reason = "WeCom keeps rejecting the tokens that it issues for this app".to_owned();
+    Some(Refusal::CredentialUnavailable { errcode: None, reason, retry_at: Some(next) })
 }
 
 pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now: Now) -> Decision {
@@ -147,12 +140,27 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
             let posted = CredentialPosted { pending, errcode: Some(0), http_status, latency_us, fetched };
             let mut entry = draft(refs, Body::CredentialPosted(posted));
             // What comes back for an app that was removed meanwhile is on record, but nobody may ever use it.
-            entry.secret = app.filter(|app| !app.removed).map(|_| token);
+            // The same goes for one whose secret changed: the token may be that of another app.
+            entry.secret = app.filter(|app| !app.removed && app.secret < pending).map(|_| token);
             let erase = app.and_then(|app| app.credential.previous).into_iter().collect();
             let reply = Reply::Settled { seq: state.head + 1 };
             Decision { drafts: vec![entry], erase, ..Decision::reply(reply) }
         }
     }
+}
+
+/// Whether a rejected credential is kept: WeCom gave the identical string a moment ago, or so many rejections came in
+/// the last minute that the API is to blame (40014 also means a token of the wrong kind) and not the token.
+fn stands(credential: &Credential, now: Now) -> bool {
+    let confirmed = |row: &CredentialRow| row.same && now.tick < row.fetched_tick + SAME_TOKEN_PAUSE_MS;
+    credential.newest.as_ref().is_some_and(confirmed) || forced_too_often(credential, now).is_some()
+}
+
+/// When the next fetch may be forced by an invalidation, if that is not now.
+fn forced_too_often(credential: &Credential, now: Now) -> Option<i64> {
+    let oldest = credential.forced.first().filter(|_| credential.forced.len() >= FORCED_FETCHES_MAX)?;
+    let next = oldest.saturating_add(FORCED_WINDOW_MS);
+    (now.tick < next).then_some(next)
 }
 
 /// Compare and rotate: only the newest row can be invalidated, and only once.
@@ -162,10 +170,14 @@ pub(super) fn invalidate(
     credential: Seq,
     errcode: i64,
     call: Option<Seq>,
+    now: Now,
 ) -> Decision {
     let newest = |app: &App| app.credential.newest.as_ref().map(|row| (row.seq, row.invalidated));
     match state.directory.live_app(app) {
         Some(live) if newest(live) == Some((credential, false)) => {
+            if stands(&live.credential, now) {
+                return Decision::reply(Reply::Kept);
+            }
             let refs = Refs { corp: Some(live.corp), app: Some(app), api: None, api_key: None };
             let body = Body::CredentialInvalidated(CredentialInvalidated { credential, errcode, call });
             Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })

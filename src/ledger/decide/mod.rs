@@ -91,7 +91,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         }
         Command::EndFetch { pending, outcome } => credential::end_fetch(state, pending, outcome, now),
         Command::Invalidate { credential, app, errcode, call } => {
-            credential::invalidate(state, app, credential, errcode, call)
+            credential::invalidate(state, app, credential, errcode, call, now)
         }
         Command::Issue { app, caller } => credential::issue(state, app, caller, now),
         admin => admin::decide(state, admin),
@@ -106,7 +106,8 @@ fn end_process(state: &State, ended: Seq, how: EndedHow) -> Decision {
     let left: Vec<Seq> = state
         .pendings
         .iter()
-        .filter(|(_, pending)| pending.process == Some(ended))
+        // A reservation is its client's, who may still make the call: it ends by its own deadline.
+        .filter(|(_, pending)| pending.process == Some(ended) && pending.what != PendingWhat::Reserved)
         .map(|(&seq, _)| seq)
         .take(EXPIRE_BATCH)
         .collect();
@@ -160,7 +161,7 @@ pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
 }
 
 /// Expires pendings of this process that nobody answers for any more: their outcome could not be written.
-pub fn decide_abandoned(state: &State, abandoned: &[Seq]) -> Vec<Draft> {
+pub fn decide_abandoned(state: &State, abandoned: &BTreeSet<Seq>) -> Vec<Draft> {
     let each: BTreeSet<Seq> = abandoned.iter().take(EXPIRE_BATCH).copied().collect();
     each.into_iter().filter_map(|seq| expire(state, seq, "outcome_not_written")).collect()
 }
@@ -171,12 +172,13 @@ fn api_ref(state: &State, name: &str) -> (Seq, Option<Draft>) {
     if let Some(seq) = directory.api(name) {
         return (seq, None);
     }
+    let known = crate::wecom::catalogue::lookup(name).is_some();
     let full = state.unknown_apis >= UNKNOWN_APIS_MAX;
-    let name = if full && crate::wecom::catalogue::lookup(name).is_none() { OTHER_API } else { name };
+    let name = if full && !known { OTHER_API } else { name };
     if let Some(seq) = directory.api(name) {
         return (seq, None);
     }
     let next = state.head + 1;
     let refs = Refs { api: Some(next), ..Refs::default() };
-    (next, Some(draft(refs, Body::ApiNamed(ApiNamed { name: name.to_owned() }))))
+    (next, Some(draft(refs, Body::ApiNamed(ApiNamed { name: name.to_owned(), known }))))
 }

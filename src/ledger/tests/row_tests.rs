@@ -78,7 +78,7 @@ fn introducing() -> impl Strategy<Value = Body> {
         }),
         (seq(), text()).prop_map(|(ended, how)| Body::ProcessEnded(ProcessEnded { ended, how })),
         text().prop_map(|reason| Body::StoreRecovered(StoreRecovered { reason })),
-        text().prop_map(|name| Body::ApiNamed(ApiNamed { name })),
+        (text(), any::<bool>()).prop_map(|(name, known)| Body::ApiNamed(ApiNamed { name, known })),
         (text(), any::<u64>()).prop_map(|(id, account_cap)| Body::CorpPut(CorpPut { id, account_cap })),
         (text(), any::<[u8; 32]>())
             .prop_map(|(id, secret_fingerprint)| Body::AppPut(AppPut { id, secret_fingerprint })),

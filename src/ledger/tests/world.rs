@@ -90,7 +90,7 @@ impl World {
             })
             .map(|(&seq, _)| seq)
             .collect();
-        work.append(decide::decide_abandoned(&work.state, &unanswered));
+        work.append(decide::decide_abandoned(&work.state, &unanswered.into_iter().collect()));
         work.append(decide::decide_overdue(&work.state, work.now.tick));
         self.publish(&mut work, Fate::Acknowledged);
         let before = work.state.clone();

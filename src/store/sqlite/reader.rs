@@ -17,6 +17,8 @@ const SCAN_MAX: i64 = 200_000;
 #[derive(Clone)]
 pub struct Reader {
     pool: SqlitePool,
+    /// Slow searches must not keep a call from its token.
+    secrets: SqlitePool,
 }
 
 /// Which entries are wanted; what is not given matches everything.
@@ -48,17 +50,20 @@ fn read_error(error: sqlx::Error) -> StoreError {
     StoreError::Read(error.to_string())
 }
 
+async fn pool(data_dir: &Path, connections: u32) -> Result<SqlitePool, StoreError> {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .test_before_acquire(false)
+        .connect_with(options(data_dir).read_only(true))
+        .await
+        .map_err(read_error)
+}
+
 impl Reader {
     pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .test_before_acquire(false)
-            .connect_with(options(data_dir).read_only(true))
-            .await
-            .map_err(read_error)?;
-        Ok(Self { pool })
+        Ok(Self { pool: pool(data_dir, 4).await?, secrets: pool(data_dir, 1).await? })
     }
 
     pub async fn head(&self) -> Result<Seq, StoreError> {
@@ -156,7 +161,7 @@ impl Reader {
     pub async fn sealed_secret(&self, seq: Seq) -> Result<Option<Vec<u8>>, StoreError> {
         let seq = seq as i64;
         sqlx::query_scalar!("select sealed from sealed_secret where seq = ?", seq)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.secrets)
             .await
             .map_err(read_error)
     }

@@ -115,10 +115,11 @@ impl Log for Writer {
     async fn reopen(&mut self) -> Result<(), StoreError> {
         self.connection = None;
         let mut connection = self.connect().await?;
-        // The macro can't know the columns of this pragma: busy, pages in the WAL, pages moved.
-        let checkpoint = sqlx::query_as("pragma wal_checkpoint(truncate)").fetch_one(&mut connection).await;
-        let (busy, _, _): (i64, i64, i64) = checkpoint.map_err(write_error)?;
-        if busy != 0 {
+        // The macro can't know the columns of this pragma: busy, pages in the WAL, pages moved. Passive, because readers
+        // may stay; they only have to have seen the last pages.
+        let checkpoint = sqlx::query_as("pragma wal_checkpoint(passive)").fetch_one(&mut connection).await;
+        let (busy, pages, moved): (i64, i64, i64) = checkpoint.map_err(write_error)?;
+        if busy != 0 || pages != moved {
             return Err(StoreError::Write(
                 "a reader keeps the ledger from being verified; trying again".to_owned(),
             ));
