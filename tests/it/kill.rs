@@ -20,7 +20,6 @@ const MINUTE_MS: i64 = 60_000;
 const CALLERS: usize = 8;
 /// At WeCom the token ends before the first round of each so many.
 const REVOKED_EVERY: usize = 12;
-
 /// The clock does not jump, and the kill waits until a window is full, in the first round of each so many.
 const FULL_EVERY: usize = 3;
 
@@ -217,6 +216,6 @@ async fn over_many_kills_at_random_instants_under_load_nothing_is_lost_repeated_
     assert!(refused > 0 && caught > 0, "seed {SEED}: nothing was tested: {story}");
     for call in siege.journal.calls().filter(|call| call.ended("expired")) {
         assert_eq!(call.end.as_ref().unwrap().reason.as_deref(), Some("process_died"), "{call:?}");
-    } // Shown when the test fails, and by --nocapture.
+    }
     println!("{story}");
 }
