@@ -4,6 +4,8 @@
 //! `tool load ADDRESS RATE SECONDS CONNECTIONS < REQUEST` sends one raw HTTP/1.1 request at a constant rate and prints
 //! the latencies, measured from when a request was due, so that a stall counts for all that it delayed.
 
+#![allow(clippy::cast_precision_loss, reason = "rates and times of a bench")]
+
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 

@@ -28,6 +28,9 @@ const QUIET: Duration = Duration::from_millis(300);
 /// How long idle connections may stay after that, in seconds.
 const LINGER_SECS: u64 = 2;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long the head of a connection's first request may take. Clients open connections ahead of need, and one that is
+/// used just when this is over takes the 408 for its answer: long enough that pools have used or dropped it by then.
+const FIRST_REQUEST: Duration = Duration::from_mins(2);
 
 /// Runs the service until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
@@ -143,6 +146,7 @@ fn server(
     })
     .workers(config.workers)
     .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(FIRST_REQUEST)
     .shutdown_timeout(LINGER_SECS)
     .disable_signals();
     let server = match &config.tls {

@@ -28,9 +28,10 @@ impl Broker {
         let timeout_ms = (self.settings.fetch_timeout + PENDING_MARGIN).as_millis() as u32;
         let begun = Instant::now();
         while begun.elapsed() < WAIT_MAX {
+            let asked = Instant::now();
             match self.ledger.decide(Command::BeginFetch { app, why, timeout_ms }).await? {
                 Reply::Have { credential } => return Ok(credential),
-                Reply::Fetch { pending, secret } => self.fetch(app, pending, secret).await?,
+                Reply::Fetch { pending, secret } => self.fetch(app, pending, secret, asked).await?,
                 Reply::Wait => tokio::time::sleep(WAIT_STEP).await,
                 Reply::Refused(Refusal::CredentialUnavailable { errcode, reason, retry_at }) => {
                     return Err(CredentialError::Unavailable { errcode, reason, retry_at });
@@ -43,8 +44,19 @@ impl Broker {
     }
 
     /// The outcome is written whatever it is; if it can't be written, the fetch expires.
-    async fn fetch(&self, app: Seq, pending: Seq, secret: Seq) -> Result<(), CredentialError> {
-        let outcome = self.ask(app, secret).await;
+    async fn fetch(
+        &self,
+        app: Seq,
+        pending: Seq,
+        secret: Seq,
+        asked: Instant,
+    ) -> Result<(), CredentialError> {
+        // If writing the pending entry took so long, others may take the fetch for dead before it ends.
+        let outcome = if asked.elapsed() < PENDING_MARGIN {
+            self.ask(app, secret).await
+        } else {
+            FetchOutcome::NotSent { reason: "the ledger took too long to write the fetch down".to_owned() }
+        };
         let token = match &outcome {
             FetchOutcome::Token { token, .. } => Some(Arc::clone(&token.0)),
             _ => None,

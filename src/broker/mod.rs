@@ -39,7 +39,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             refresh_at: Duration::from_secs(7000),
-            refresh_jitter: Duration::from_secs(60),
+            refresh_jitter: Duration::from_mins(1),
             fetch_timeout: Duration::from_secs(15),
         }
     }

@@ -118,6 +118,6 @@ async fn a_serving_process_shows_a_sign_of_life_until_its_last_handle_is_gone() 
     let Opened { ledger, clock, .. } = opened;
     ledger.stop().await;
     assert!(lock.exists(), "somebody here may still be sending");
-    drop(clock);
+    drop((ledger, clock));
     assert!(!lock.exists());
 }

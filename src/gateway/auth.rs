@@ -43,7 +43,7 @@ pub async fn identify(
         if token.is_empty() {
             return Err(Reply::token_missing("the access_token is empty; pass the one that gettoken gave you"));
         }
-        return by_token(ledger, vault, token).await;
+        return by_token(ledger, vault, token);
     }
     match presented.bearer {
         Some(key) => by_key(ledger, vault, key, presented.app).await,
@@ -53,7 +53,7 @@ pub async fn identify(
     }
 }
 
-async fn by_token(ledger: &LedgerHandle, vault: &Vault, token: &str) -> Result<Identity, Reply> {
+fn by_token(ledger: &LedgerHandle, vault: &Vault, token: &str) -> Result<Identity, Reply> {
     match token::verify(vault, token, ledger.tick()) {
         Ok(claims) => Ok(Identity { caller: claims.caller, app: claims.app }),
         Err(TokenError::Expired) => Err(Reply::token_expired("call gettoken again")),

@@ -1,7 +1,7 @@
 //! One call, from its admission to its outcome on disk. Runs detached from the client's connection.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ use super::spool::Spooled;
 const ADMIT_ATTEMPTS: usize = 3;
 
 /// What a pending entry outlives the call's own timeout by.
-const PENDING_MARGIN_MS: u32 = 15_000;
+const PENDING_MARGIN: Duration = Duration::from_secs(15);
 
 /// A call as it came from the client.
 pub(super) struct Call {
@@ -97,6 +97,7 @@ enum Attempt {
 }
 
 async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Attempt {
+    let asked = Instant::now();
     let admitted = match admit(gateway, call, rejected).await {
         Ok(admitted) => admitted,
         Err(outgoing) => return Attempt::Own(outgoing),
@@ -112,6 +113,13 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
             }
         },
     };
+    // The entry must outlive the call, however long the disk took to write it.
+    if asked.elapsed() >= PENDING_MARGIN {
+        let reason = "the ledger took too long to write the admission".to_owned();
+        let reply = Reply::try_again(&format!("{reason}; nothing was sent"));
+        settle(gateway, admitted.pending, Outcome::Voided { reason }).await.ok();
+        return Attempt::Own(Outgoing::own(&reply));
+    }
     let begun = Instant::now();
     match send(gateway, call, token.as_deref()).await {
         Ok(response) => Attempt::Answered { admitted, response, begun },
@@ -148,7 +156,7 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
             needs_credential: call.param.is_some(),
             not_credential: rejected.credential,
             retry_of: rejected.attempt,
-            timeout_ms: gateway.settings.total_timeout.as_millis() as u32 + PENDING_MARGIN_MS,
+            timeout_ms: (gateway.settings.total_timeout + PENDING_MARGIN).as_millis() as u32,
             request_bytes: call.body.len,
             request_sha256: call.body.sha256,
         });

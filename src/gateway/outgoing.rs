@@ -69,12 +69,14 @@ impl Outgoing {
         Self { status, headers, body, close: false }
     }
 
+    #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
     /// `RateLimit` and `RateLimit-Policy` of the limit that binds most.
+    #[must_use]
     pub fn rate_limit(self, reading: Option<&Reading>, tick: i64) -> Self {
         let Some(reading) = reading else { return self };
         let [policy, state] = rate_limit_headers(reading, tick);

@@ -129,14 +129,14 @@ pub(super) async fn deliver(
         Rest::Complete | Rest::Broken(_) => {
             match settle(gateway, admitted.pending, read.outcome(begun)).await {
                 Err(error) => not_recorded(call, &error),
-                Ok(()) => whole(call, read),
+                Ok(()) => whole(call, &read),
             }
         }
     };
     let _ = answer.send(outgoing.rate_limit(admitted.reading.as_ref(), tick));
 }
 
-fn whole(call: &Call, read: Read) -> Outgoing {
+fn whole(call: &Call, read: &Read) -> Outgoing {
     match &read.rest {
         Rest::Broken(reason) => Outgoing::own(&unknown(call, reason)),
         _ if read.meaning.kind == Kind::Garbage => {

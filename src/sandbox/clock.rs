@@ -27,14 +27,16 @@ impl Clock {
         0
     }
 
-    /// A file that is just being rewritten reads as empty: then the last value stands, the clock must not jump.
+    /// The first number in the file; what comes after it steps the wall clock of the machine under test, which is not
+    /// WeCom's. A file that is just being rewritten reads as empty: then the last value stands, nothing must jump.
     #[cfg(feature = "test-clock")]
     fn file_offset_ms(&self) -> i64 {
         static FILE: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
         let Some(file) = FILE.get_or_init(|| std::env::var_os("WECOM_LEDGER_TEST_CLOCK_FILE")) else {
             return 0;
         };
-        if let Some(ms) = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if let Some(ms) = text.split_whitespace().next().and_then(|first| first.parse().ok()) {
             self.from_file_ms.store(ms, Relaxed);
         }
         self.from_file_ms.load(Relaxed)

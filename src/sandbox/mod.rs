@@ -63,6 +63,9 @@ pub async fn run(
     })
     .workers(workers)
     .keep_alive(Duration::from_mins(1))
+    // actix would answer 408 on a connection that was opened ahead of need, and a request that crosses that answer
+    // would take it for its own; WeCom's front closes such a connection without a word.
+    .client_request_timeout(Duration::ZERO)
     .disable_signals()
     .shutdown_timeout(2)
     .listen(listener)?

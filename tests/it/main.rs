@@ -2,6 +2,8 @@
 //!
 //! Everything runs on loopback with free ports and temporary directories, so tests may run side by side.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails says why")]
+
 mod support;
 
 mod disk;
@@ -10,3 +12,11 @@ mod refusals;
 mod secrets;
 mod streams;
 mod upstream;
+mod alertmanager;
+mod deploy;
+mod gateway;
+mod kill;
+mod plain_http;
+mod restart;
+mod two_processes;
+mod wechatpy;

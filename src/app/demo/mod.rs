@@ -124,14 +124,13 @@ async fn prepare(dir: &Path) -> anyhow::Result<(Vec<(String, SecretString)>, Sec
             .await?;
         keys.push((label, key.api_key));
     }
-    let admin = match admin {
-        Some(admin) => admin,
-        None => {
-            let scopes = vec![Scope::Report, Scope::Audit];
-            datadir::create_api_key(ledger, &opened.vault, "demo reader", scopes, Vec::new(), Vec::new())
-                .await?
-                .api_key
-        }
+    let admin = if let Some(admin) = admin {
+        admin
+    } else {
+        let scopes = vec![Scope::Report, Scope::Audit];
+        datadir::create_api_key(ledger, &opened.vault, "demo reader", scopes, Vec::new(), Vec::new())
+            .await?
+            .api_key
     };
     ledger.stop().await;
     Ok((keys, admin))

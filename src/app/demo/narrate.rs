@@ -84,7 +84,7 @@ pub(super) async fn follow(
                 .for_each(|entry| tell(&mut told, &entry, &directory));
         }
         rounds += 1;
-        if rounds % 15 == 0 {
+        if rounds.is_multiple_of(15) {
             status(&told, &ledger).await;
         }
         if stopped {
@@ -163,7 +163,7 @@ pub(super) fn closing(told: &Told, kept: Option<&Path>) {
     ));
     match kept {
         Some(path) => {
-            say(&format!("The ledger is kept in {}: look with sqlite3 at its view v_entry.", path.display()))
+            say(&format!("The ledger is kept in {}: look with sqlite3 at its view v_entry.", path.display()));
         }
         None => say("Nothing is left behind; --data-dir DIR would keep the ledger."),
     }

@@ -17,6 +17,8 @@ pub(super) fn start(stage: &Arc<Stage>, stopping: &watch::Receiver<bool>) -> Vec
         tokio::spawn(one_time_passwords(with(1))),
         tokio::spawn(directory_sync(with(1))),
         tokio::spawn(greedy_batch(with(2))),
+        tokio::spawn(greedy_batch(with(2))),
+        tokio::spawn(greedy_batch(with(2))),
         tokio::spawn(files(with(0))),
         tokio::spawn(wecom_revokes(Arc::clone(stage), stopping.clone())),
     ]

@@ -50,13 +50,16 @@ pub struct Registration {
     pub egress_ip: String,
 }
 
+/// What a reader does with the state, or with the reason why there is none.
+type Look = Box<dyn FnOnce(Result<(&State, Now), LedgerError>) + Send>;
+
 enum Job {
     Decide {
         command: Command,
         answer: oneshot::Sender<Result<Reply, LedgerError>>,
     },
     /// Looks at the state after everything before it is durable.
-    Read(Box<dyn FnOnce(Result<(&State, Now), LedgerError>) + Send>),
+    Read(Look),
     /// The last job: what comes after it is refused.
     Stop,
 }
@@ -134,16 +137,15 @@ impl<L: Log> Committer<L> {
         }
         loop {
             let mut jobs = Vec::with_capacity(BATCH_MAX);
-            match tokio::time::timeout(IDLE, self.inbox.recv_many(&mut jobs, BATCH_MAX)).await {
-                Ok(0) => break,
-                Ok(_) | Err(_) => {
-                    let stopping = jobs.iter().any(|job| matches!(job, Job::Stop));
-                    if stopping {
-                        self.inbox.close();
-                    }
-                    self.batch(jobs).await;
-                }
+            // Without work there is still time to keep, and others may have written.
+            let arrived = tokio::time::timeout(IDLE, self.inbox.recv_many(&mut jobs, BATCH_MAX)).await;
+            if arrived == Ok(0) {
+                break;
             }
+            if jobs.iter().any(|job| matches!(job, Job::Stop)) {
+                self.inbox.close();
+            }
+            self.batch(jobs).await;
         }
         self.end().await;
     }

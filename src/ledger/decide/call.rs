@@ -165,7 +165,7 @@ pub(super) fn flush_refusals(key: RefusalKey, count: u64, errcode: i64, used: u6
 
 /// `caller` is given where a client names the call, so that it can settle only its own, and only one that it makes
 /// itself: voiding a call that the gateway has under way would give back what WeCom has counted.
-pub(super) fn settle(state: &State, pending: Seq, outcome: Outcome, caller: Option<Caller>) -> Decision {
+pub(super) fn settle(state: &State, pending: Seq, outcome: &Outcome, caller: Option<Caller>) -> Decision {
     let (found, late) = match (state.pendings.get(&pending), state.expired.get(&pending)) {
         (Some(found), _) if found.what != PendingWhat::Fetch => (found, false),
         (_, Some(found)) => (found, true),
@@ -187,7 +187,7 @@ pub(super) fn settle(state: &State, pending: Seq, outcome: Outcome, caller: Opti
         }
         Outcome::Voided { .. } | Outcome::Expired { .. } => None,
     };
-    let body = match (&outcome, late) {
+    let body = match (outcome, late) {
         (Outcome::Posted { .. }, false) => posted(found.cost).map(Body::CallPosted),
         (Outcome::Posted { .. }, true) => posted(found.cost).map(Body::CallLate),
         (Outcome::Voided { reason }, false) => {

@@ -82,7 +82,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         }
         Command::Admit(admit) => call::admit(state, admit, now, process, false),
         Command::Reserve(admit) => call::admit(state, admit, now, process, true),
-        Command::Settle { pending, outcome, caller } => call::settle(state, pending, outcome, caller),
+        Command::Settle { pending, outcome, caller } => call::settle(state, pending, &outcome, caller),
         Command::FlushRefusals { refusal, count, errcode, used, cap } => {
             call::flush_refusals(refusal, count, errcode, used, cap)
         }

@@ -34,15 +34,15 @@ pub fn now(state: &State, reading: &ClockReading) -> Now {
 /// Entries that note a boot or a moved wall clock; they come before all others of a batch.
 pub fn decide_time(state: &State, reading: &ClockReading) -> Option<Draft> {
     let now = now(state, reading);
-    let body = if *state.clock.boot_id != *reading.boot_id {
-        let offset_ms = now.tick - reading.boottime_ms;
-        Body::ClockBooted(ClockBooted { boot_id: reading.boot_id.to_string(), offset_ms })
-    } else {
+    let body = if *state.clock.boot_id == *reading.boot_id {
         let step_ms = reading.wall_ms - now.tick - state.clock.wall_minus_tick_ms?;
         if step_ms.abs() <= STEP_MS {
             return None;
         }
         Body::ClockStepped(ClockStepped { step_ms })
+    } else {
+        let offset_ms = now.tick - reading.boottime_ms;
+        Body::ClockBooted(ClockBooted { boot_id: reading.boot_id.to_string(), offset_ms })
     };
     Some(Draft { refs: Refs::default(), body, secret: None })
 }

@@ -173,11 +173,14 @@ async fn refusals_of_one_second_are_one_entry_and_a_count() {
     );
     let errcodes: Vec<_> = fixture.kinds(Kind::CallRefused).into_iter().map(|row| row.errcode).collect();
     assert_eq!(errcodes.iter().filter(|code| **code == Some(48002)).count(), 2);
+    fixture.clock.advance(1_000);
+    ledger.decide(fixture.admit("message/send")).await.unwrap();
+    assert_eq!(fixture.refusals("corp-api-minute"), [1, 6, 1], "another second, another entry");
     ledger.decide(fixture.admit("message/send")).await.unwrap();
     served.ledger.stop().await;
     assert_eq!(
         fixture.refusals("corp-api-minute").iter().sum::<u64>(),
-        8,
+        9,
         "what is left is written at the end"
     );
 }

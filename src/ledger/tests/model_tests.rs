@@ -52,14 +52,18 @@ fn step(world: &mut World, Step { who, op, fate }: &Step) {
         Op::Refold => world.everybody_agrees(),
         Op::Snapshot => world.take_snapshot(who),
         Op::Restore => world.restore(who),
-        _ => {
-            if let Some(command) = command(world, who, op) {
-                let seen = command.clone();
-                if let Some(reply) = world.command(who, command, fate) {
-                    expected(world, who, &seen, &reply);
-                }
-            }
+        Op::Fetch(app, how) => {
+            ask(world, who, &Op::BeginFetch(app, true), Fate::Acknowledged);
+            ask(world, who, &Op::EndFetch(0, how), fate);
         }
+        ref other => ask(world, who, other, fate),
+    }
+}
+
+fn ask(world: &mut World, who: usize, op: &Op, fate: Fate) {
+    let Some(command) = command(world, who, op) else { return };
+    if let Some(reply) = world.command(who, command.clone(), fate) {
+        expected(world, who, &command, &reply);
     }
 }
 
@@ -247,6 +251,12 @@ fn expected(world: &World, who: usize, command: &Command, reply: &Reply) {
         }
         (Command::Issue { app, .. }, Reply::Refused(Refusal::NoCredential)) => {
             assert!(world.naive.tokens.apps[app].valid(tick).is_none());
+        }
+        (Command::Settle { pending, outcome, caller: None }, Reply::Rejected(_)) => {
+            let call = world.naive.calls.iter().find(|call| call.seq == *pending).unwrap();
+            let answer = matches!(outcome, Outcome::Posted { .. });
+            let still_counts = call.end.is_none_or(|end| end.expired && answer && !call.late);
+            assert!(call.fetch || !still_counts, "{call:?} refused {outcome:?}");
         }
         (Command::BeginFetch { app, why, .. }, reply) => {
             let Some(app) = world.naive.tokens.apps.get(app) else { return };

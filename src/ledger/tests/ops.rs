@@ -38,6 +38,8 @@ pub(super) enum Op {
     Settle(usize, u8),
     SettleForeign(usize, usize),
     BeginFetch(usize, bool),
+    /// A fetch from beginning to end.
+    Fetch(usize, u8),
     EndFetch(usize, u8),
     /// The newest row of an app, or one before it.
     Invalidate(usize, usize),
@@ -130,7 +132,8 @@ fn traffic() -> impl Strategy<Value = Op> {
         1 => (which, 0..8_usize).prop_map(|(which, by)| Op::SettleForeign(which, by)),
         5 => (0..4_usize, any::<bool>()).prop_map(|(app, refresh)| Op::BeginFetch(app, refresh)),
         6 => (0..8_usize, 0..10_u8).prop_map(|(which, how)| Op::EndFetch(which, how)),
-        3 => (0..4_usize, 0..3_usize).prop_map(|(app, back)| Op::Invalidate(app, back)),
+        4 => (0..4_usize, 0..10_u8).prop_map(|(app, how)| Op::Fetch(app, how)),
+        5 => (0..4_usize, 0..3_usize).prop_map(|(app, back)| Op::Invalidate(app, back)),
         3 => (0..8_usize, 0..4_usize).prop_map(|(by, app)| Op::Issue { by, app }),
         1 => Just(Op::Flush),
     ]

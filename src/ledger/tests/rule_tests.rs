@@ -4,6 +4,7 @@ use crate::ledger::command::{
     Admit, Caller, Command, FetchOutcome, FetchReason, Outcome, Refusal, Rejected, Reply,
 };
 use crate::ledger::entry::Seq;
+use crate::ledger::state::EXPIRY_MARGIN_MS;
 use crate::quota::Cost;
 
 use super::ops::Fate;
@@ -89,6 +90,36 @@ fn a_token_that_comes_for_a_removed_app_is_on_record_but_kept_nowhere() {
     let secret = world.naive.tokens.apps[&app].secret;
     let issue = Command::Issue { app, caller: Caller::Secret(secret) };
     assert_eq!(act(&mut world, issue), Reply::Refused(Refusal::NoCredential));
+}
+
+#[test]
+fn a_rejection_of_an_old_token_leaves_the_new_one_alone() {
+    let (mut world, [app, _]) = world();
+    fetch(&mut world, app, token(1, 7_200_000));
+    let old = world.naive.tokens.apps[&app].tokens[0].seq;
+    reject_newest(&mut world, app);
+    fetch(&mut world, app, token(2, 7_200_000));
+    let Reply::Have { credential } = act(&mut world, begin(app)) else { panic!() };
+    let late = Command::Invalidate { credential: old, app, errcode: 42001, call: None };
+    assert_eq!(act(&mut world, late), Reply::Done { seq: old, changed: false });
+    assert_eq!(act(&mut world, begin(app)), Reply::Have { credential });
+}
+
+#[test]
+fn an_expired_call_counts_from_a_little_after_its_expiry() {
+    let (mut world, [app, _]) = world();
+    let limit = "corp-api-minute".to_owned();
+    act(&mut world, Command::PutCap { corp_id: "corp".to_owned(), limit, cap: Some(1) });
+    let Reply::Fetch { pending, .. } = act(&mut world, begin(app)) else { panic!() };
+    let outcome = FetchOutcome::Unknown { reason: "timeout".to_owned() };
+    act(&mut world, Command::EndFetch { pending, outcome });
+    let expired = world.rows.last().unwrap().tick;
+    world.machine.real += 2_000;
+    let Reply::Refused(Refusal::CredentialUnavailable { retry_at, .. }) = act(&mut world, begin(app)) else {
+        panic!()
+    };
+    let earliest = expired + EXPIRY_MARGIN_MS + 60_000;
+    assert!((earliest + 1..=earliest + 600).contains(&retry_at.unwrap()), "{expired} {retry_at:?}");
 }
 
 #[test]

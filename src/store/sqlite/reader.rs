@@ -43,6 +43,7 @@ pub struct Page {
     pub next: Option<Seq>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn read_error(error: sqlx::Error) -> StoreError {
     StoreError::Read(error.to_string())
 }

@@ -15,6 +15,8 @@ pub struct Writer {
     locks: LockFiles,
     /// None after a failure, until it is replaced: a connection whose commit failed is never used again.
     connection: Option<SqliteConnection>,
+    /// The snapshot that is being written, if any: one at a time, and none is left behind when we end.
+    snapshot: Option<std::thread::JoinHandle<()>>,
 }
 
 fn write_error(error: impl std::fmt::Display) -> StoreError {
@@ -30,7 +32,7 @@ impl Writer {
         let migrated = super::migrate(data_dir).await;
         locks.unlock();
         migrated?;
-        let mut writer = Self { data_dir: data_dir.to_owned(), locks, connection: None };
+        let mut writer = Self { data_dir: data_dir.to_owned(), locks, connection: None, snapshot: None };
         let mut connection = writer.connect().await?;
         check_version(&mut connection).await?;
         writer.connection = Some(connection);
@@ -130,11 +132,23 @@ impl Log for Writer {
     }
 
     fn save_snapshot(&mut self, bytes: Vec<u8>) {
+        if self.snapshot.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            // A disk that is slower than our snapshots gets fewer of them.
+            return;
+        }
         let data_dir = self.data_dir.clone();
-        std::thread::spawn(move || snapshot::save(&data_dir, &bytes));
+        self.snapshot = Some(std::thread::spawn(move || snapshot::save(&data_dir, &bytes)));
     }
 
     fn is_dead(&mut self, instance: &str) -> bool {
         self.locks.is_dead(instance)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(writing) = self.snapshot.take() {
+            let _ = writing.join();
+        }
     }
 }

@@ -29,6 +29,11 @@ impl TestClock {
         self.write();
     }
 
+    /// How far it was advanced; nothing in a build without the feature that reads it.
+    pub fn passed_ms(&self) -> i64 {
+        if cfg!(feature = "test-clock") { self.offsets.lock().unwrap().0 } else { 0 }
+    }
+
     /// Somebody sets the wall clock.
     pub fn step_wall_ms(&self, ms: i64) {
         self.offsets.lock().unwrap().1 += ms;

@@ -30,7 +30,7 @@ impl Ledger {
     pub fn in_dir(dir: tempfile::TempDir, upstream: &str) -> Self {
         let mut ledger =
             Self { dir, admin_key: String::new(), app_key: String::new(), upstream: upstream.to_owned() };
-        ledger.admin_key = ledger.json(&["init"])["api_key"].as_str().unwrap().to_owned();
+        ledger.json(&["init"])["api_key"].as_str().unwrap().clone_into(&mut ledger.admin_key);
         ledger.ok(&["corp", "add", CORP, "--accounts", "500"]);
         ledger.put_app(AGENT, SECRET);
         ledger.app_key = ledger.create_key("app", "call", &[AGENT]);
@@ -122,8 +122,12 @@ impl Ledger {
 
     /// All entries, read from a copy of nothing: the REST API of `server`.
     pub async fn entries(&self, server: &Server) -> Vec<Entry> {
+        self.entries_after(server, 0).await
+    }
+
+    /// The entries after `after`.
+    pub async fn entries_after(&self, server: &Server, mut after: u64) -> Vec<Entry> {
         let mut all = Vec::new();
-        let mut after = 0;
         loop {
             let page = server.rest(&self.admin_key, &format!("/v1/entries?after={after}&limit=1000")).await;
             all.extend(page["entries"].as_array().unwrap_or_else(|| panic!("{page}")).iter().cloned());
@@ -143,7 +147,7 @@ impl Ledger {
 pub struct Server {
     pub process: Running,
     pub http: reqwest::Client,
-    app_key: String,
+    pub app_key: String,
 }
 
 impl Server {

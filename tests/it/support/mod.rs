@@ -1,19 +1,29 @@
 //! The harness: a sandbox WeCom, a data directory, and servers on it, all as processes of the real binary.
 
-#![allow(dead_code, reason = "each test file uses its own part of the harness")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
+mod alertmanager;
+mod attempts;
 mod clock;
 mod disk;
+mod journal;
 mod ledger;
+mod load;
 mod process;
 pub mod raw;
+mod random;
 mod sandbox;
 
+pub use alertmanager::Alertmanager;
+pub use attempts::{Attempt, attempts};
 pub use clock::TestClock;
 pub use disk::{Fiu, limit_file_size, sql};
+pub use journal::{Journal, densest};
 pub use ledger::{Entry, Ledger, Server};
+pub use load::{Load, Seen};
 pub use process::{Running, binary, free_port};
 pub use raw::Upstream;
+pub use random::Random;
 pub use sandbox::Sandbox;
 
 use std::time::{Duration, Instant};
@@ -24,7 +34,7 @@ pub const SECRET: &str = "sandbox-secret-1000001";
 
 /// A client that never waits for ever and never uses a proxy of the environment.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
 /// Waits until `condition` holds, and fails with `what` if it does not within 20 s.
