@@ -31,7 +31,8 @@ pub(super) fn start(log: &Log) {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    let _ = Registry::default().with(layer.with_filter(filter).with_filter(filter_fn(is_discreet))).try_init();
+    let _ =
+        Registry::default().with(layer.with_filter(filter).with_filter(filter_fn(is_discreet))).try_init();
 }
 
 /// HTTP libraries write whole requests into their most verbose logs, with every secret in them. Whatever level is

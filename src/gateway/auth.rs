@@ -41,7 +41,9 @@ pub async fn identify(
             query.credential(found.param).map_err(|error| Reply::parameter_invalid(&error.to_string()))?;
         let token = named.map_or("", |token| token.expose_secret());
         if token.is_empty() {
-            return Err(Reply::token_missing("the access_token is empty; pass the one that gettoken gave you"));
+            return Err(Reply::token_missing(
+                "the access_token is empty; pass the one that gettoken gave you",
+            ));
         }
         return by_token(ledger, vault, token);
     }

@@ -6,17 +6,16 @@
 
 mod support;
 
-mod disk;
-mod gateway;
-mod refusals;
-mod secrets;
-mod streams;
-mod upstream;
 mod alertmanager;
 mod deploy;
+mod disk;
 mod gateway;
 mod kill;
 mod plain_http;
+mod refusals;
 mod restart;
+mod secrets;
+mod streams;
 mod two_processes;
+mod upstream;
 mod wechatpy;

@@ -18,8 +18,8 @@ struct Secrets(Vec<(&'static str, Vec<u8>)>);
 impl Secrets {
     fn add(&mut self, what: &'static str, secret: &str) {
         let bytes = secret.as_bytes();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let percent: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        let percent = bytes.iter().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
         let mut forms = vec![secret.to_owned(), hex.to_uppercase(), hex, percent.to_lowercase(), percent];
         for (at, engine) in
             [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].into_iter().flat_map(|it| [(0, it), (1, it), (2, it)])
@@ -142,6 +142,63 @@ async fn malformed(server: &Server, secret: &str, places: &mut Vec<Place>) {
     }
 }
 
+/// What REST and the command line say.
+async fn reports(ledger: &Ledger, server: &Server, places: &mut Vec<Place>) {
+    for path in [
+        "/v1/usage",
+        "/v1/usage/top",
+        "/v1/apps",
+        "/v1/api-keys",
+        "/v1/corps",
+        "/v1/limits",
+        "/metrics",
+        "/readyz",
+    ] {
+        let request = server.http.get(server.url().to_owned() + path).bearer_auth(&ledger.admin_key);
+        places.push((path.to_owned(), request.send().await.unwrap().bytes().await.unwrap().to_vec()));
+    }
+    let entries = ledger.entries(server).await;
+    for kind in ["call.voided", "call.expired", "call.posted", "credential.expired", "credential.invalidated"]
+    {
+        assert!(entries.iter().any(|entry| entry["kind"] == kind), "{kind}");
+    }
+    places.push(("/v1/entries".to_owned(), serde_json::to_vec(&entries).unwrap()));
+    for arguments in [
+        &["key", "list"][..],
+        &["app", "list"],
+        &["corp", "list"],
+        &["usage"],
+        &["audit", "export"],
+        &["limits", "list"],
+    ] {
+        let output = ledger.run(arguments);
+        places.push((format!("{arguments:?}"), [output.stdout, output.stderr].concat()));
+    }
+    let output = ledger.run_with_input(&["app", "add", "not-an-app", "--secret-file", "-"], SECRET);
+    places.push(("app add".to_owned(), [output.stdout, output.stderr].concat()));
+}
+
+/// What the process leaves behind: in its environment, in files, in its log.
+fn remains(ledger: &Ledger, server: Server, places: &mut Vec<Place>) {
+    of_process(&server, places);
+    files(&ledger.data_dir(), places);
+    log_of(server, places);
+    files(&ledger.data_dir(), places);
+    assert!(places.iter().any(|(place, _)| place.ends_with("ledger.db")));
+}
+
+/// WeCom fails in every way.
+async fn failures(sandbox: &Sandbox, server: &Server, token: &str, places: &mut Vec<Place>) {
+    for kind in ["truncate", "garbage", "close", "status", "hang"] {
+        sandbox.fault(json!({"path": "user/get", "kind": kind, "times": 1})).await;
+        let url = format!("{}/cgi-bin/user/get?userid=x&access_token={}", server.url(), token);
+        places.push((
+            kind.to_owned(),
+            server.http.get(url).send().await.unwrap().bytes().await.unwrap().to_vec(),
+        ));
+    }
+}
+
 #[tokio::test]
 async fn no_secret_token_or_api_key_is_in_files_logs_errors_or_entries() {
     let mut sandbox = Sandbox::start();
@@ -149,9 +206,13 @@ async fn no_secret_token_or_api_key_is_in_files_logs_errors_or_entries() {
     let (clock, mut places) = (TestClock::new(), Vec::new());
     let server = talkative(&ledger, &clock);
     let mut secrets = Secrets::default();
-    secrets.add("the app's secret", SECRET);
-    secrets.add("the admin's API key", &ledger.admin_key);
-    secrets.add("the app's API key", &ledger.app_key);
+    for (what, secret) in [
+        ("the app's secret", SECRET),
+        ("the admin's key", &ledger.admin_key),
+        ("the app's key", &ledger.app_key),
+    ] {
+        secrets.add(what, secret);
+    }
     let revoked = ledger.create_key("revoked", "call,reveal", &[AGENT]);
     secrets.add("another API key", &revoked);
 
@@ -183,14 +244,7 @@ async fn no_secret_token_or_api_key_is_in_files_logs_errors_or_entries() {
     sandbox.revoke(42001).await;
     assert_eq!(server.get("user/get", "userid=zhangsan").await["errcode"], 0);
     secrets.add("WeCom's second token", &real().await);
-    for kind in ["truncate", "garbage", "close", "status", "hang"] {
-        sandbox.fault(json!({"path": "user/get", "kind": kind, "times": 1})).await;
-        let url = format!("{}/cgi-bin/user/get?userid=x&access_token={}", server.url(), tokens[0]);
-        places.push((
-            kind.to_owned(),
-            server.http.get(url).send().await.unwrap().bytes().await.unwrap().to_vec(),
-        ));
-    }
+    failures(&sandbox, &server, &tokens[0], &mut places).await;
     for secret in [SECRET, &tokens[0], &ledger.app_key, &ledger.admin_key] {
         malformed(&server, secret, &mut places).await;
     }
@@ -225,43 +279,8 @@ async fn no_secret_token_or_api_key_is_in_files_logs_errors_or_entries() {
     assert_eq!(answer["errcode"], -1, "{answer}");
     places.push(("no token to be had".to_owned(), answer.to_string().into_bytes()));
 
-    for path in [
-        "/v1/usage",
-        "/v1/usage/top",
-        "/v1/apps",
-        "/v1/api-keys",
-        "/v1/corps",
-        "/v1/limits",
-        "/metrics",
-        "/readyz",
-    ] {
-        let request = server.http.get(server.url().to_owned() + path).bearer_auth(&ledger.admin_key);
-        places.push((path.to_owned(), request.send().await.unwrap().bytes().await.unwrap().to_vec()));
-    }
-    let entries = ledger.entries(&server).await;
-    for kind in ["call.voided", "call.expired", "call.posted", "credential.expired", "credential.invalidated"]
-    {
-        assert!(entries.iter().any(|entry| entry["kind"] == kind), "{kind}");
-    }
-    places.push(("/v1/entries".to_owned(), serde_json::to_vec(&entries).unwrap()));
-    for arguments in [
-        &["key", "list"][..],
-        &["app", "list"],
-        &["corp", "list"],
-        &["usage"],
-        &["audit", "export"],
-        &["limits", "list"],
-    ] {
-        let output = ledger.run(arguments);
-        places.push((format!("{arguments:?}"), [output.stdout, output.stderr].concat()));
-    }
-    let output = ledger.run_with_input(&["app", "add", "not-an-app", "--secret-file", "-"], SECRET);
-    places.push(("app add".to_owned(), [output.stdout, output.stderr].concat()));
-    of_process(&server, &mut places);
-    files(&ledger.data_dir(), &mut places);
-    log_of(server, &mut places);
-    files(&ledger.data_dir(), &mut places);
-    assert!(places.iter().any(|(place, _)| place.ends_with("ledger.db")));
+    reports(&ledger, &server, &mut places).await;
+    remains(&ledger, server, &mut places);
     secrets.must_not_be_in(&places);
 }
 

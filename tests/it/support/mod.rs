@@ -10,8 +10,8 @@ mod journal;
 mod ledger;
 mod load;
 mod process;
-pub mod raw;
 mod random;
+pub mod raw;
 mod sandbox;
 
 pub use alertmanager::Alertmanager;
@@ -22,8 +22,8 @@ pub use journal::{Journal, densest};
 pub use ledger::{Entry, Ledger, Server};
 pub use load::{Load, Seen};
 pub use process::{Running, binary, free_port};
-pub use raw::Upstream;
 pub use random::Random;
+pub use raw::Upstream;
 pub use sandbox::Sandbox;
 
 use std::time::{Duration, Instant};
