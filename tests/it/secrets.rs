@@ -81,16 +81,6 @@ fn talkative(ledger: &Ledger, clock: &TestClock) -> Server {
     ledger.serve_from(command)
 }
 
-/// What the process shows to whoever may look at it.
-fn of_process(server: &Server, places: &mut Vec<Place>) {
-    for file in ["cmdline", "environ"] {
-        let path = format!("/proc/{}/{file}", server.process.pid());
-        let bytes = std::fs::read(&path).unwrap();
-        assert!(!bytes.is_empty());
-        places.push((path, bytes));
-    }
-}
-
 /// Ends the server; what it wrote is whole then.
 fn log_of(mut server: Server, places: &mut Vec<Place>) {
     assert!(server.process.terminate().success());
@@ -180,7 +170,11 @@ async fn reports(ledger: &Ledger, server: &Server, places: &mut Vec<Place>) {
 
 /// What the process leaves behind: in its environment, in files, in its log.
 fn remains(ledger: &Ledger, server: Server, places: &mut Vec<Place>) {
-    of_process(&server, places);
+    for file in ["cmdline", "environ"] {
+        let path = format!("/proc/{}/{file}", server.process.pid());
+        let bytes = std::fs::read(&path).unwrap();
+        places.push((path, bytes));
+    }
     files(&ledger.data_dir(), places);
     log_of(server, places);
     files(&ledger.data_dir(), places);
@@ -200,19 +194,16 @@ async fn failures(sandbox: &Sandbox, server: &Server, token: &str, places: &mut 
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one long story, and every step of it may leak")]
 async fn no_secret_token_or_api_key_is_in_files_logs_errors_or_entries() {
     let mut sandbox = Sandbox::start();
     let ledger = Ledger::new(sandbox.url());
     let (clock, mut places) = (TestClock::new(), Vec::new());
     let server = talkative(&ledger, &clock);
     let mut secrets = Secrets::default();
-    for (what, secret) in [
-        ("the app's secret", SECRET),
-        ("the admin's key", &ledger.admin_key),
-        ("the app's key", &ledger.app_key),
-    ] {
-        secrets.add(what, secret);
-    }
+    secrets.add("the app's secret", SECRET);
+    secrets.add("the admin's API key", &ledger.admin_key);
+    secrets.add("the app's API key", &ledger.app_key);
     let revoked = ledger.create_key("revoked", "call,reveal", &[AGENT]);
     secrets.add("another API key", &revoked);
 
