@@ -2,7 +2,11 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
 use crate::config::{ConfigError, Environment, Log, LogFormat, Settings};
 
@@ -19,13 +23,20 @@ pub(super) fn start(log: &Log) {
     // How many workers actix starts is of interest only to those who ask for it.
     let directives = format!("actix_server=warn,{}", log.level);
     let Ok(filter) = EnvFilter::builder().parse(directives) else { return };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = fmt::layer()
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
-    let _ = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let layer = match log.format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
+    let _ =
+        Registry::default().with(layer.with_filter(filter).with_filter(filter_fn(is_discreet))).try_init();
+}
+
+/// HTTP libraries write whole requests into their most verbose logs, with every secret in them. Whatever level is
+/// asked for, these stay out.
+fn is_discreet(event: &Metadata<'_>) -> bool {
+    event.target().starts_with(env!("CARGO_CRATE_NAME")) || *event.level() <= Level::INFO
 }

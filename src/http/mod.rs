@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource, Route};
+use actix_web::{HttpResponse, Resource, Route};
 
 use crate::clock::Clock;
 use crate::datadir::Opened;
@@ -98,9 +98,9 @@ fn only(path: &str, allow: &'static str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(refuse))
 }
 
-async fn not_found(request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn not_found() -> Result<HttpResponse, Problem> {
     Err(Problem::new(
         &problem::NOT_FOUND,
-        format!("there is nothing at {}; WeCom's APIs are below /cgi-bin/, ours below /v1/", request.path()),
+        "there is nothing at this path; WeCom's APIs are below /cgi-bin/, ours below /v1/",
     ))
 }

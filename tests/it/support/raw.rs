@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A message as it stood on the wire: its head, and its body as far as it came.
@@ -37,7 +37,8 @@ impl Message {
             .unwrap_or_else(|error| panic!("{error}: {} {}", self.head, String::from_utf8_lossy(&self.body)))
     }
 
-    async fn read(stream: &mut TcpStream) -> Self {
+    /// Reads one from a connection.
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut all = Vec::new();
         let end = loop {
             if let Some(end) = all.windows(4).position(|four| four == b"\r\n\r\n") {
