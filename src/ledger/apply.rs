@@ -123,7 +123,10 @@ fn apply_directory(directory: &mut Directory, entry: &Entry, body: &Body) {
             }
         }
         Body::AppPut(x) => put_app(directory, entry, x),
-        Body::AppReset => with_app(directory, entry.refs.app, |app| unblock(&mut app.credential)),
+        Body::AppReset => with_app(directory, entry.refs.app, |app| {
+            app.credential.forced.clear();
+            unblock(&mut app.credential);
+        }),
         Body::AppRemoved => with_app(directory, entry.refs.app, |app| {
             app.removed = true;
             app.credential.newest = None;
@@ -174,6 +177,7 @@ fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
     // What was fetched with the secret before may be another app's.
     app.credential.newest = None;
     app.credential.previous = None;
+    app.credential.forced.clear();
     unblock(&mut app.credential);
 }
 

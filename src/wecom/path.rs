@@ -26,6 +26,10 @@ pub enum PathError {
     EmptySegment,
     #[error("write the path without '.' and '..' segments")]
     DotSegment,
+    #[error(
+        "put API keys and gateway tokens into the query or the Authorization header, never into the path"
+    )]
+    Secret,
     #[error("use only letters, digits, '_', '-' and '.' in the path, not percent-encoded and without ';'")]
     Character,
     #[error("API names distinguish letter case; call /cgi-bin/{0}")]
@@ -75,6 +79,8 @@ fn check_segment(segment: &str) -> Result<(), PathError> {
     match segment {
         "" => Err(PathError::EmptySegment),
         "." | ".." => Err(PathError::DotSegment),
+        // Names of APIs are recorded and sent on; ours begin otherwise.
+        _ if segment.starts_with("wlk_") || segment.starts_with("wlg_") => Err(PathError::Secret),
         _ if segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) => Ok(()),
         _ => Err(PathError::Character),
     }

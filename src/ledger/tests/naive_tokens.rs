@@ -12,6 +12,8 @@ pub(super) struct Token {
     pub(super) expires: i64,
     pub(super) refresh: i64,
     pub(super) rejected: bool,
+    /// Until then a rejection is not believed: WeCom has just given the same string again.
+    confirmed_until: i64,
 }
 
 #[derive(Debug, Default)]
@@ -49,9 +51,13 @@ impl App {
         self.tokens.last().is_some_and(|token| token.rejected && tick < token.expires)
     }
 
+    fn forced_too_often(&self, tick: i64) -> bool {
+        self.forced.iter().filter(|&&at| tick < at + 60_000).count() >= 3
+    }
+
     pub(super) fn may_fetch(&self, tick: i64) -> bool {
-        let recent = self.forced.iter().filter(|&&at| tick < at + 60_000).count();
-        !self.bad_secret && tick >= self.not_before && !(self.would_be_forced(tick) && recent >= 3)
+        let forced = self.would_be_forced(tick) && self.forced_too_often(tick);
+        !self.bad_secret && tick >= self.not_before && !forced
     }
 
     fn forgive(&mut self) {
@@ -80,10 +86,12 @@ impl App {
             assert!(expires_tick <= if overdue { entry.tick + 60_000 } else { before.expires });
             assert!(refresh_tick >= entry.tick + 60_000, "no early refresh of the same string");
         }
-        self.forgive();
-        if !self.removed {
+        if !self.removed && self.secret < x.pending {
+            self.forgive();
             let (expires, refresh) = (expires_tick, refresh_tick);
-            self.tokens.push(Token { seq: entry.seq, fingerprint, expires, refresh, rejected: false });
+            let confirmed_until = if same { entry.tick + 60_000 } else { 0 };
+            let seq = entry.seq;
+            self.tokens.push(Token { seq, fingerprint, expires, refresh, rejected: false, confirmed_until });
         }
     }
 }
@@ -95,9 +103,14 @@ impl Tokens {
             (Body::AppPut(_), _) => {
                 let app = self.apps.entry(entry.refs.app.unwrap()).or_default();
                 (app.secret, app.removed) = (entry.seq, false);
+                app.tokens.clear();
+                app.forced.clear();
                 app.forgive();
             }
-            (Body::AppReset, Some(app)) => app.forgive(),
+            (Body::AppReset, Some(app)) => {
+                app.forced.clear();
+                app.forgive();
+            }
             (Body::AppRemoved, Some(app)) => {
                 app.removed = true;
                 app.tokens.clear();
@@ -118,7 +131,9 @@ impl Tokens {
                 }
             }
             (Body::CredentialInvalidated(x), Some(app)) => {
+                assert!(!app.forced_too_often(entry.tick), "no fetch could follow: {entry:?}");
                 let newest = app.tokens.last_mut().unwrap();
+                assert!(entry.tick >= newest.confirmed_until, "WeCom has just confirmed it: {entry:?}");
                 assert!(newest.seq == x.credential && !newest.rejected, "an old rejection: {entry:?}");
                 newest.rejected = true;
             }

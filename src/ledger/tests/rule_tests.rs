@@ -1,7 +1,7 @@
 //! Single rules of `decide` and `apply`, one history each.
 
 use crate::ledger::command::{
-    Admit, Caller, Command, FetchOutcome, FetchReason, Outcome, Refusal, Rejected, Reply,
+    Admit, Caller, Command, EndedHow, FetchOutcome, FetchReason, Outcome, Refusal, Rejected, Reply,
 };
 use crate::ledger::entry::Seq;
 use crate::ledger::state::EXPIRY_MARGIN_MS;
@@ -56,10 +56,19 @@ fn refused(errcode: i64) -> FetchOutcome {
     FetchOutcome::Refused { errcode, errmsg: "no".to_owned(), http_status: 200, latency_us: 1 }
 }
 
-fn reject_newest(world: &mut World, app: Seq) {
+fn rejection(world: &World, app: Seq) -> Command {
     let credential = world.naive.tokens.apps[&app].tokens.last().unwrap().seq;
-    let invalidate = Command::Invalidate { credential, app, errcode: 40014, call: None };
-    assert!(matches!(act(world, invalidate), Reply::Done { changed: true, .. }));
+    Command::Invalidate { credential, app, errcode: 40014, call: None }
+}
+
+fn rejected(world: &mut World, app: Seq) -> Reply {
+    let rejection = rejection(world, app);
+    act(world, rejection)
+}
+
+fn reject_newest(world: &mut World, app: Seq) {
+    let rejection = rejection(world, app);
+    assert!(matches!(act(world, rejection), Reply::Done { changed: true, .. }));
 }
 
 fn unavailable(reply: &Reply) -> bool {
@@ -178,12 +187,68 @@ fn rejected_tokens_are_fetched_again_three_times_a_minute_at_most() {
         world.machine.real += 10;
         fetch(&mut world, app, token(string, 7_200_000));
     }
-    reject_newest(&mut world, app);
-    assert!(unavailable(&act(&mut world, begin(app))));
+    // One API that rejects every token must not take the others' away.
+    assert_eq!(rejected(&mut world, app), Reply::Kept);
+    assert!(matches!(act(&mut world, begin(app)), Reply::Have { .. }));
     world.machine.real = began + 60_009;
-    assert!(unavailable(&act(&mut world, begin(app))));
+    assert_eq!(rejected(&mut world, app), Reply::Kept);
     world.machine.real = began + 60_010;
+    reject_newest(&mut world, app);
     assert!(matches!(act(&mut world, begin(app)), Reply::Fetch { .. }));
+}
+
+#[test]
+fn a_token_that_wecom_has_just_given_again_is_kept_for_a_minute() {
+    let (mut world, [app, _]) = world();
+    fetch(&mut world, app, token(1, 7_200_000));
+    reject_newest(&mut world, app);
+    fetch(&mut world, app, token(1, 7_200_000));
+    assert_eq!(rejected(&mut world, app), Reply::Kept);
+    world.machine.real += 60_000;
+    reject_newest(&mut world, app);
+}
+
+#[test]
+fn a_token_that_was_fetched_with_an_earlier_secret_is_kept_nowhere() {
+    let (mut world, [app, _]) = world();
+    let Reply::Fetch { pending, .. } = act(&mut world, begin(app)) else { panic!() };
+    act(&mut world, put_app("1", 2));
+    act(&mut world, Command::EndFetch { pending, outcome: token(1, 7_200_000) });
+    assert!(!world.sealed.contains(&world.rows.last().unwrap().seq));
+    assert!(matches!(act(&mut world, begin(app)), Reply::Fetch { .. }));
+}
+
+#[test]
+fn a_new_secret_ends_what_was_fetched_with_the_one_before() {
+    let (mut world, [app, _]) = world();
+    fetch(&mut world, app, token(1, 7_200_000));
+    let token = world.rows.last().unwrap().seq;
+    act(&mut world, put_app("1", 2));
+    assert!(!world.sealed.contains(&token));
+    assert!(matches!(act(&mut world, begin(app)), Reply::Fetch { .. }));
+}
+
+#[test]
+fn a_reservation_outlives_the_process_that_took_it() {
+    let (mut world, [app, _]) = world();
+    let secret = world.naive.tokens.apps[&app].secret;
+    let admit = Admit {
+        caller: Caller::Secret(secret),
+        app,
+        api: "message/send".to_owned(),
+        method: "POST".to_owned(),
+        cost: Cost::CALL,
+        needs_credential: false,
+        not_credential: None,
+        retry_of: None,
+        timeout_ms: 600_000,
+        request_bytes: 0,
+        request_sha256: None,
+    };
+    let Reply::Admitted { pending, .. } = act(&mut world, Command::Reserve(admit)) else { panic!() };
+    let process = world.processes[0].seq.unwrap();
+    act(&mut world, Command::EndProcess { process, how: EndedHow::Drained });
+    assert!(!world.rows.iter().any(|row| row.pending_seq == Some(pending)));
 }
 
 #[test]
