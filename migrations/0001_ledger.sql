@@ -12,6 +12,7 @@ create table entry (
     app             integer,                         -- first app.put entry
     api             integer,                         -- api.named entry
     api_key         integer,                         -- api_key.created entry
+    actor           text,                            -- who did an administrative act: `user NAME (uid N)`
     pending_seq     integer,                         -- the pending entry that this one settles
     credential_seq  integer,                         -- credential.posted entry of the credential in use
     cost            integer,                         -- calls
@@ -25,6 +26,13 @@ create table entry (
     request_sha256  blob,
     detail          text                             -- JSON object: what else the kind needs
 ) strict;
+
+-- Also refuses INSERT OR REPLACE, which deletes without asking the trigger below, and any gap.
+create trigger entry_is_only_appended before insert on entry
+when new.seq is not (select coalesce(max(seq), 0) + 1 from entry)
+begin
+    select raise(abort, 'entries are appended one after the other');
+end;
 
 create trigger entry_is_never_updated before update on entry
 begin
@@ -71,7 +79,7 @@ select
     (select json_extract(n.detail, '$.name') from entry n where n.seq = e.api) as api,
     e.api_key as api_key_id,
     (select json_extract(n.detail, '$.name') from entry n where n.seq = e.api_key) as api_key_name,
-    e.pending_seq, e.cost, e.errcode, e.tick, e.process, e.method, e.credential_seq, e.timeout_ms,
+    e.actor, e.pending_seq, e.cost, e.errcode, e.tick, e.process, e.method, e.credential_seq, e.timeout_ms,
     e.http_status, e.latency_us, e.request_bytes, e.response_bytes,
     lower(hex(e.request_sha256)) as request_sha256, e.detail
 from entry e

@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::committer::{self, Registration};
-use crate::ledger::entry::Scope;
+use crate::ledger::entry::{Body, Scope};
 use crate::ledger::{ClockReading, Command, LedgerError, LedgerHandle, Rejected, Reply, Seq, hex_bytes};
 use crate::store::sqlite::{Reader, Writer};
 use crate::store::{ProcessLock, StoreError};
@@ -33,6 +33,7 @@ const LOCKS: &str = "lock";
 
 /// Purposes of keyed fingerprints: equal strings of different kinds have different ones.
 pub const API_KEY: &str = "api_key";
+const KEY_CHECK: &str = "ledger";
 pub const APP_SECRET: &str = "app_secret";
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,8 @@ pub enum DataDirError {
         "{0} holds a ledger but no master.key, and nothing can be opened without it; restore it from your backup"
     )]
     KeyMissing(String),
+    #[error("{0} is not the key that this ledger was created with; restore the right one from your backup")]
+    ForeignKey(String),
     #[error("{path}: {source}")]
     Io { path: String, source: io::Error },
     #[error(transparent)]
@@ -123,6 +126,9 @@ pub async fn init(dir: &Path) -> Result<NewApiKey, DataDirError> {
     })?;
     let begun = is_initialised(dir).await?;
     let vault = Arc::new(if begun { open_key(dir)? } else { create_key(dir)? });
+    if begun {
+        check_key(dir, &vault).await?;
+    }
     let clock: Arc<dyn Clock> = Arc::new(system_clock()?);
     let ledger = start(dir, &vault, clock, None).await?;
     let created = first_api_key(&ledger, &vault, &shown).await;
@@ -134,7 +140,8 @@ async fn first_api_key(ledger: &LedgerHandle, vault: &Vault, shown: &str) -> Res
     if ledger.head() == 0 {
         let ledger_id = hex_bytes::encode(&vault::random::<16>()?);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        done(ledger.decide(Command::CreateLedger { ledger_id, version }).await?)?;
+        let key_check = vault.fingerprint(KEY_CHECK, &ledger_id);
+        done(ledger.decide(Command::CreateLedger { ledger_id, version, key_check }).await?)?;
     }
     // Without any key, an earlier attempt was interrupted between the two entries.
     if !ledger.directory().api_keys.is_empty() {
@@ -169,13 +176,21 @@ pub fn done(reply: Reply) -> Result<(Seq, bool), Rejected> {
     }
 }
 
+/// An error that says what to do, unless the directory holds a ledger.
+pub async fn expect_initialised(dir: &Path) -> Result<(), DataDirError> {
+    if is_initialised(dir).await? {
+        Ok(())
+    } else {
+        Err(DataDirError::NotInitialised(dir.display().to_string()))
+    }
+}
+
 /// Opens an initialised directory. With a registration, this process holds its sign of life before the ledger hears
 /// of it, and for as long as any handle or clock from here is in use.
 pub async fn open(dir: &Path, registration: Option<Registration>) -> Result<Opened, DataDirError> {
-    if !is_initialised(dir).await? {
-        return Err(DataDirError::NotInitialised(dir.display().to_string()));
-    }
+    expect_initialised(dir).await?;
     let vault = Arc::new(open_key(dir)?);
+    check_key(dir, &vault).await?;
     let clock: Arc<dyn Clock> = match &registration {
         Some(registration) => {
             let locks = dir.join(LOCKS);
@@ -201,12 +216,37 @@ async fn start(
     clock: Arc<dyn Clock>,
     registration: Option<Registration>,
 ) -> Result<LedgerHandle, DataDirError> {
+    let actor = registration.is_none().then(actor);
     let writer = Writer::open(dir, vault::random::<8>()?).await?;
-    Ok(committer::start(writer, Arc::clone(vault), clock, registration).await?)
+    Ok(committer::start(writer, Arc::clone(vault), clock, registration, actor).await?)
 }
 
 fn system_clock() -> Result<SystemClock, DataDirError> {
     SystemClock::new().map_err(at(Path::new("the system clock")))
+}
+
+/// A key file of another ledger would seal secrets that nobody can open, and know none of the API keys.
+async fn check_key(dir: &Path, vault: &Vault) -> Result<(), DataDirError> {
+    let first = Reader::open(dir).await?.entry(1).await?;
+    let entry = first.map(|row| row.entry()).transpose().map_err(StoreError::from)?;
+    match entry.map(|entry| entry.body) {
+        Some(Body::LedgerCreated(created))
+            if vault.fingerprint(KEY_CHECK, &created.ledger_id) == created.key_check =>
+        {
+            Ok(())
+        }
+        _ => Err(DataDirError::ForeignKey(dir.join(KEY).display().to_string())),
+    }
+}
+
+/// Who runs this command: the name that the environment gives, and the number that the system knows.
+fn actor() -> Arc<str> {
+    // SAFETY: it has no arguments and can't fail.
+    let uid = unsafe { libc::getuid() };
+    let known = |name: &String| name.len() <= 64 && !name.chars().any(char::is_control);
+    let name =
+        ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(known));
+    format!("user {} (uid {uid})", name.as_deref().unwrap_or("unknown")).into()
 }
 
 fn open_key(dir: &Path) -> Result<Vault, DataDirError> {

@@ -13,8 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 const BACKLOG: i32 = 4096;
 
-/// Binds `address`. With `reuse_port` another process that did the same may be bound to it already.
-pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+/// Binds `address`, without accepting anything yet. With `reuse_port` another process that did the same may be there.
+pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if reuse_port {
@@ -22,6 +22,11 @@ pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Connections may come.
+pub fn open(socket: Socket, reuse_port: bool) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     if reuse_port {
         forget_handover(&socket);

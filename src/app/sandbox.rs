@@ -15,8 +15,9 @@ use super::listen;
 pub async fn sandbox(options: SandboxOptions) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener =
-        listen::bind(options.listen, false).with_context(|| format!("can't listen on {}", options.listen))?;
+    let listener = listen::bind(options.listen, false)
+        .and_then(|socket| listen::open(socket, false))
+        .with_context(|| format!("can't listen on {}", options.listen))?;
     let url = format!("http://{}", listener.local_addr()?);
     let config = config(&options)?;
     let mut stdout = std::io::stdout();

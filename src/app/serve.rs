@@ -68,9 +68,24 @@ pub struct Service {
 
 impl Service {
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        // What can fail for good fails before the ledger hears of this process.
+        datadir::expect_initialised(&config.data_dir).await?;
+        let address = config.listen;
+        let socket = listen::bind(address, config.reuse_port).with_context(|| {
+            format!("can't listen on {address}; is another process there? see --listen and --reuse-port")
+        })?;
+        let tls = config.tls.as_ref().map(|tls| listen::tls(&tls.cert, &tls.key)).transpose()?;
+        let settings = gateway_settings(&config)?;
         let instance = datadir::new_instance()?;
         let registration = Registration { instance: instance.clone(), egress_ip: config.egress_ip.clone() };
         let opened = datadir::open(&config.data_dir, Some(registration)).await?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            data_dir = %config.data_dir.display(),
+            upstream = %config.upstream,
+            egress_ip = %config.egress_ip,
+            "starting"
+        );
         let connect = Duration::from_secs(config.call.connect_timeout_secs);
         let upstream = Upstream::new(&config.upstream, connect)?;
         let broker = Broker::new(
@@ -81,19 +96,15 @@ impl Service {
             broker_settings(&config),
         );
         tokio::spawn(broker::keep_fresh(Arc::downgrade(&broker)));
-        let settings = gateway_settings(&config)?;
         let total_timeout = settings.total_timeout;
         let gateway =
             Gateway::new(opened.ledger.clone(), Arc::clone(&opened.vault), broker, upstream, settings);
-        let address = config.listen;
-        let listener = listen::bind(address, config.reuse_port).with_context(|| {
-            format!("can't listen on {address}; is another process there? see --listen and --reuse-port")
-        })?;
+        let listener = listen::open(socket, config.reuse_port)?;
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
         let drain = Arc::new(Drain::default());
         let state = HttpState::new(&opened);
-        let server = server(&config, listener, &gateway, &state, &drain)?;
+        let server = server(config.workers, listener, tls, &gateway, &state, &drain)?;
         let handle = server.handle();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
         Ok(Self {
@@ -155,8 +166,9 @@ impl Service {
 }
 
 fn server(
-    config: &Config,
+    workers: usize,
     listener: std::net::TcpListener,
+    tls: Option<rustls::ServerConfig>,
     gateway: &Arc<Gateway>,
     state: &HttpState,
     drain: &Arc<Drain>,
@@ -170,13 +182,13 @@ fn server(
             .configure(|config| gateway::configure(config, &gateway))
             .configure(http::configure)
     })
-    .workers(config.workers)
+    .workers(workers)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(FIRST_REQUEST)
     .shutdown_timeout(LINGER_SECS)
     .disable_signals();
-    let server = match &config.tls {
-        Some(tls) => server.listen_rustls_0_23(listener, listen::tls(&tls.cert, &tls.key)?)?,
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
         None => server.listen(listener)?,
     };
     Ok(server.run())

@@ -92,6 +92,16 @@ impl Broker {
             CredentialRequest::AccessToken { corp_id: corp.corp_id.clone(), secret: (*secret).clone() };
         let begun = Instant::now();
         let outcome = self.source.fetch(&request, self.settings.fetch_timeout).await;
+        let label = directory.app_label(app).unwrap_or_default();
+        match &outcome {
+            issue::FetchOutcome::Issued { .. } => tracing::info!(app = label, "fetched an access token"),
+            issue::FetchOutcome::Refused { errcode, message, .. } => {
+                tracing::error!(app = label, errcode, errmsg = message.text, "WeCom refuses an access token");
+            }
+            issue::FetchOutcome::NotSent { reason } | issue::FetchOutcome::Unknown { reason, .. } => {
+                tracing::warn!(app = label, reason, "no access token could be fetched");
+            }
+        }
         self.outcome(outcome, begun.elapsed().as_micros() as u64)
     }
 

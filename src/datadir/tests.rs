@@ -73,7 +73,9 @@ async fn an_interrupted_init_is_taken_up_again() {
     let dir = temp();
     let vault = Arc::new(create_key(dir.path()).unwrap());
     let ledger = start(dir.path(), &vault, Arc::new(system_clock().unwrap()), None).await.unwrap();
-    let create = Command::CreateLedger { ledger_id: "0".repeat(32), version: "0".to_owned() };
+    let ledger_id = "0".repeat(32);
+    let key_check = vault.fingerprint(KEY_CHECK, &ledger_id);
+    let create = Command::CreateLedger { ledger_id, version: "0".to_owned(), key_check };
     ledger.decide(create).await.unwrap();
     ledger.stop().await;
     works(dir.path(), &init(dir.path()).await.unwrap()).await;

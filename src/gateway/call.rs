@@ -97,6 +97,9 @@ async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, 
         drop(call);
         return relay::stream(gateway, &admitted, read, answer).await;
     }
+    if let Some(errcode) = read.errcode().filter(|&errcode| errcodes::is_rate_limited(errcode)) {
+        tracing::warn!(pending = admitted.pending, api = %call.api, errcode, "WeCom says that a limit is used up");
+    }
     let outgoing = match settle(gateway, admitted.pending, read.outcome()).await {
         Ok(()) => relay::whole(&call, &read),
         Err(error) => relay::not_recorded(&call, &error),
@@ -219,6 +222,7 @@ fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
 
 /// There is no answer: the entry says whether anything can have been sent, and so does the client's error.
 async fn not_answered(gateway: &Gateway, call: &Call, pending: Seq, error: SendError) -> Outgoing {
+    tracing::warn!(pending, api = %call.api, %error, "a call got no answer");
     let (outcome, reply) = match error {
         SendError::NotSent { reason } => {
             let reply = Reply::try_again(&format!("WeCom could not be reached, nothing was sent: {reason}"));

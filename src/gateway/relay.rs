@@ -97,10 +97,12 @@ impl Read {
 
     fn posted(&self, response_bytes: u64, incomplete: Option<&str>) -> Outcome {
         let Meaning { errcode, errmsg, hint, from_ip, .. } = &self.meaning;
+        // Half an answer says nothing for sure, whatever stands at its beginning.
+        let errcode = errcode.filter(|_| incomplete != Some("truncated"));
         let failed = errcode.is_some_and(|errcode| errcode != 0);
         let worth_keeping = !errmsg.is_empty() && (failed || errmsg != ERRMSG_OK);
         Outcome::Posted {
-            errcode: *errcode,
+            errcode,
             http_status: self.status,
             latency_us: self.begun.elapsed().as_micros() as u64,
             response_bytes,

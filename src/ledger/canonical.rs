@@ -2,7 +2,7 @@
 //! entries that it refers to.
 //!
 //! The common fields are always there (`null` where they do not apply), the others only where they have a value:
-//! `seq, at, kind, corp_id, agent_id, api, api_key_id, pending_seq, cost, errcode, tick, process, method,
+//! `seq, at, kind, corp_id, agent_id, api, api_key_id, pending_seq, cost, errcode, tick, process, actor, method,
 //! credential_seq, timeout_ms, http_status, latency_us, request_bytes, response_bytes, request_sha256`, then the
 //! members of the row's `detail`, in the order in which they were stored.
 
@@ -32,6 +32,9 @@ pub fn line(row: &Row, names: &impl Names) -> String {
     common(&mut out, "errcode", row.errcode);
     let _ = write!(out, ",\"tick\":{}", row.tick);
     number(&mut out, "process", row.process);
+    if let Some(actor) = &row.actor {
+        text(&mut out, "actor", Some(actor));
+    }
     if let Some(method) = &row.method {
         text(&mut out, "method", Some(method));
     }

@@ -34,6 +34,7 @@ pub enum Command {
     CreateLedger {
         ledger_id: String,
         version: String,
+        key_check: Fingerprint,
     },
     StartProcess {
         instance: String,

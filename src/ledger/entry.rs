@@ -32,6 +32,8 @@ pub struct Entry {
     pub at: i64,
     /// The process that wrote it; none for the command line.
     pub process: Option<Seq>,
+    /// Who did an administrative act; none for what programs do.
+    pub actor: Option<String>,
     pub refs: Refs,
     pub body: Body,
 }
@@ -97,6 +99,9 @@ pub enum Body {
 pub struct LedgerCreated {
     pub ledger_id: String,
     pub version: String,
+    /// Recognises the master key that the ledger was created with.
+    #[serde(with = "hex_bytes")]
+    pub key_check: Fingerprint,
 }
 
 /// Ledger time in this boot is `CLOCK_BOOTTIME + offset_ms`.

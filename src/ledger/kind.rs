@@ -64,6 +64,13 @@ kinds! {
     CredentialIssued = 64, "credential.issued";
 }
 
+impl Kind {
+    /// What somebody decided, rather than what programs did.
+    pub fn is_administrative(self) -> bool {
+        self == Kind::LedgerCreated || (20..40).contains(&(self as u8))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Kind;

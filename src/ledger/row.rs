@@ -20,6 +20,7 @@ pub struct Row {
     pub app: Option<Seq>,
     pub api: Option<Seq>,
     pub api_key: Option<Seq>,
+    pub actor: Option<String>,
     pub pending_seq: Option<Seq>,
     pub credential_seq: Option<Seq>,
     pub cost: Option<u64>,
@@ -127,6 +128,7 @@ impl Row {
             app: entry.refs.app,
             api: entry.refs.api,
             api_key: entry.refs.api_key,
+            actor: entry.actor.clone(),
             pending_seq: None,
             credential_seq: None,
             cost: None,
@@ -226,6 +228,7 @@ impl Row {
             tick: self.tick,
             at: self.at,
             process: self.process,
+            actor: self.actor.clone(),
             refs: Refs { corp: self.corp, app: self.app, api: self.api, api_key: self.api_key },
             body: self.body()?,
         })

@@ -124,7 +124,9 @@ impl<L: Log> Committer<L> {
         let now = decide::now(&state, &reading);
         let taken = Taken { abandoned: self.shared.take_abandoned(), refusals: self.refusals.due(now.tick) };
         let batch = Batch::default();
-        let work = Work { state: &mut state, batch, repeats: Vec::new(), now, process: self.process };
+        let (process, actor) = (self.process, self.actor.clone());
+        let work =
+            Work { state: &mut state, batch, repeats: Vec::new(), now, process, actor: actor.as_deref() };
         match self.write(work, &reading, &taken, commands).await {
             Ok((replies, repeats)) => {
                 let rest = taken.abandoned.into_iter().skip(decide::EXPIRE_BATCH);

@@ -73,6 +73,8 @@ struct Committer<L> {
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Job>,
     registration: Option<Registration>,
+    /// Who runs the command line, where that is what we are.
+    actor: Option<Arc<str>>,
     /// None until it is loaded, and after a write of unknown outcome.
     state: Option<State>,
     /// Our own `process.started` entry.
@@ -94,6 +96,7 @@ pub async fn start<L: Log + Send + 'static>(
     vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
     registration: Option<Registration>,
+    actor: Option<Arc<str>>,
 ) -> Result<LedgerHandle, StoreError> {
     let (outbox, inbox) = mpsc::channel(QUEUE_MAX);
     let shared = Arc::new(Shared::new(Arc::clone(&clock)));
@@ -106,6 +109,7 @@ pub async fn start<L: Log + Send + 'static>(
         shared: Arc::clone(&shared),
         inbox,
         registration,
+        actor,
         state: None,
         process: None,
         answered_for: HashSet::new(),

@@ -16,6 +16,7 @@ pub(super) struct Work<'a> {
     pub(super) repeats: Vec<Repeat>,
     pub(super) now: Now,
     pub(super) process: Option<Seq>,
+    pub(super) actor: Option<&'a str>,
 }
 
 impl Work<'_> {
@@ -32,7 +33,9 @@ impl Work<'_> {
     pub(super) fn append(&mut self, vault: &Vault, draft: Draft) -> Result<(), StoreError> {
         let Draft { refs, body, secret } = draft;
         let seq = self.state.head + 1;
-        let entry = Entry { seq, tick: self.now.tick, at: self.now.at, process: self.process, refs, body };
+        let actor = self.actor.filter(|_| body.kind().is_administrative()).map(str::to_owned);
+        let Now { tick, at } = self.now;
+        let entry = Entry { seq, tick, at, process: self.process, actor, refs, body };
         apply(self.state, &entry);
         if let Some(secret) = secret {
             let sealed = vault

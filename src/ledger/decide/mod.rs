@@ -66,11 +66,15 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
     let next = state.head + 1;
     let done = Reply::Done { seq: next, changed: true };
     match command {
-        Command::CreateLedger { ledger_id, version } => {
+        Command::CreateLedger { ledger_id, version, key_check } => {
             if state.head > 0 {
                 return Decision::rejected(Rejected::Conflict("this ledger exists already".to_owned()));
             }
-            Decision::one(Refs::default(), Body::LedgerCreated(LedgerCreated { ledger_id, version }), done)
+            Decision::one(
+                Refs::default(),
+                Body::LedgerCreated(LedgerCreated { ledger_id, version, key_check }),
+                done,
+            )
         }
         Command::StartProcess { instance, pid, egress_ip, version } => {
             let body = Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version });

@@ -36,7 +36,7 @@ pub(super) async fn serve(disk: &Disk, clock: &TestClock, owner: u32) -> Served 
     let vault = Arc::new(Vault::from_master(&[7; 32]).unwrap());
     let registration = Registration { instance: format!("i{owner}"), egress_ip: "192.0.2.1".to_owned() };
     let registration = (owner > 0).then_some(registration);
-    let ledger = committer::start(log, vault, Arc::new(clock.clone()), registration).await.unwrap();
+    let ledger = committer::start(log, vault, Arc::new(clock.clone()), registration, None).await.unwrap();
     Served { ledger, plan }
 }
 
@@ -53,7 +53,11 @@ impl Fixture {
         let cli = serve(&disk, &clock, 0).await.ledger;
         let (corp_id, agent_id) = ("corp".to_owned(), "1000002".to_owned());
         let commands = [
-            Command::CreateLedger { ledger_id: "test".to_owned(), version: "1".to_owned() },
+            Command::CreateLedger {
+                ledger_id: "test".to_owned(),
+                version: "1".to_owned(),
+                key_check: [1; 32],
+            },
             Command::PutCorp { corp_id: corp_id.clone(), account_cap: 10 },
             Command::PutCap { corp_id: corp_id.clone(), limit: "corp-api-minute".to_owned(), cap: Some(cap) },
         ];

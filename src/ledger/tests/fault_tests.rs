@@ -125,7 +125,8 @@ async fn a_ledger_whose_creation_failed_can_still_be_created() {
     let (disk, clock) = (Disk::default(), TestClock::new());
     let cli = serve(&disk, &clock, 0).await;
     cli.plan.then([Fault::BeforeWrite]);
-    let create = Command::CreateLedger { ledger_id: "test".to_owned(), version: "1".to_owned() };
+    let create =
+        Command::CreateLedger { ledger_id: "test".to_owned(), version: "1".to_owned(), key_check: [1; 32] };
     assert!(cli.ledger.decide(create.clone()).await.is_err());
     housekeeping().await;
     assert_eq!(cli.ledger.decide(create).await, Ok(Reply::Done { seq: 1, changed: true }));

@@ -68,8 +68,9 @@ fn introducing() -> impl Strategy<Value = Body> {
     let own = (proptest::option::of(seq()), text(), any::<u64>())
         .prop_map(|(corp, limit, cap)| CapOverride { corp, limit, cap });
     prop_oneof![
-        (text(), text())
-            .prop_map(|(ledger_id, version)| Body::LedgerCreated(LedgerCreated { ledger_id, version })),
+        (text(), text()).prop_map(|(ledger_id, version)| {
+            Body::LedgerCreated(LedgerCreated { ledger_id, version, key_check: [7; 32] })
+        }),
         (text(), any::<i64>())
             .prop_map(|(boot_id, offset_ms)| Body::ClockBooted(ClockBooted { boot_id, offset_ms })),
         any::<i64>().prop_map(|step_ms| Body::ClockStepped(ClockStepped { step_ms })),
@@ -188,8 +189,9 @@ pub(super) fn entry() -> impl Strategy<Value = Entry> {
         api_key,
     });
     let body = prop_oneof![introducing(), call(), credential()];
-    (seq(), any::<i64>(), 0..4_102_444_800_000_i64, maybe(), refs, body)
-        .prop_map(|(seq, tick, at, process, refs, body)| Entry { seq, tick, at, process, refs, body })
+    (seq(), any::<i64>(), 0..4_102_444_800_000_i64, maybe(), refs, body).prop_map(
+        |(seq, tick, at, process, refs, body)| Entry { seq, tick, at, process, actor: None, refs, body },
+    )
 }
 
 /// The keys of a JSON object in their order, found without a JSON library.
@@ -247,7 +249,8 @@ proptest! {
 
 #[test]
 fn a_row_without_what_its_kind_needs_is_damaged() {
-    let entry = |body| Entry { seq: 3, tick: 1, at: 1, process: None, refs: Refs::default(), body };
+    let entry =
+        |body| Entry { seq: 3, tick: 1, at: 1, process: None, actor: None, refs: Refs::default(), body };
     let body = Body::CredentialInvalidated(CredentialInvalidated { credential: 1, errcode: 2, call: None });
     let mut row = Row::of(&entry(body));
     row.credential_seq = None;

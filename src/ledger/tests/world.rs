@@ -48,7 +48,7 @@ impl Work {
     fn append(&mut self, drafts: impl IntoIterator<Item = Draft>) {
         for Draft { refs, body, secret } in drafts {
             let (seq, Now { tick, at }) = (self.state.head + 1, self.now);
-            let entry = Entry { seq, tick, at, process: self.process, refs, body };
+            let entry = Entry { seq, tick, at, process: self.process, actor: None, refs, body };
             apply(&mut self.state, &entry);
             self.sealed.extend(secret.map(|_| seq));
             self.entries.push(entry);
@@ -68,7 +68,11 @@ impl World {
             noted_boot: 0,
         };
         world.processes[2].alive = true;
-        let create = Command::CreateLedger { ledger_id: "model".to_owned(), version: "1".to_owned() };
+        let create = Command::CreateLedger {
+            ledger_id: "model".to_owned(),
+            version: "1".to_owned(),
+            key_check: [1; 32],
+        };
         world.command(2, create, Fate::Acknowledged);
         world
     }

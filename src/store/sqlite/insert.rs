@@ -11,13 +11,13 @@ use sqlx::sqlite::{Sqlite, SqliteArguments};
 
 use crate::ledger::Row;
 
-/// Rows per statement, at most; 21 values each stay far below SQLite's 32,766 variables.
+/// Rows per statement, at most; 22 values each stay far below SQLite's 32,766 variables.
 pub const ROWS_MAX: usize = 256;
 
-const INTO: &str = "insert into entry (seq, kind, tick, at, process, corp, app, api, api_key, pending_seq, \
+const INTO: &str = "insert into entry (seq, kind, tick, at, process, corp, app, api, api_key, actor, pending_seq, \
      credential_seq, cost, errcode, method, timeout_ms, http_status, latency_us, request_bytes, response_bytes, \
      request_sha256, detail) values ";
-const COLUMNS: usize = 21;
+const COLUMNS: usize = 22;
 
 fn text(rows: usize) -> Arc<str> {
     static TEXTS: OnceLock<Vec<Arc<str>>> = OnceLock::new();
@@ -49,6 +49,7 @@ pub fn statement(rows: &[Row]) -> Query<'_, Sqlite, SqliteArguments> {
             .bind(int(row.app))
             .bind(int(row.api))
             .bind(int(row.api_key))
+            .bind(row.actor.as_deref())
             .bind(int(row.pending_seq))
             .bind(int(row.credential_seq))
             .bind(int(row.cost))
