@@ -133,6 +133,10 @@ fn imports(text: &str) -> Vec<String> {
 fn imports_follow_the_layers() {
     let mut wrong = Vec::new();
     for (name, path) in sources() {
+        // Tests may put together what they need.
+        if name.contains("tests") {
+            continue;
+        }
         let (own, allowed) = layer(&name);
         let top = own.split('/').next().unwrap();
         for import in imports(&fs::read_to_string(&path).unwrap()) {

@@ -61,7 +61,7 @@ pub(super) type Answer = oneshot::Sender<Outgoing>;
 pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
     let begun = Instant::now();
     let outgoing = match attempt(&gateway, &call, &Rejected::default()).await {
-        Attempt::Refused(outgoing) | Attempt::Unanswered(outgoing) => outgoing,
+        Attempt::Unanswered(outgoing) => outgoing,
         Attempt::Answered(admitted, read) => match outdated(&call, &admitted, &read) {
             None => return deliver(&gateway, call, admitted, read, answer).await,
             Some((credential, errcode)) => {
@@ -71,9 +71,8 @@ pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
                         Attempt::Answered(admitted, read) => {
                             return deliver(&gateway, call, admitted, read, answer).await;
                         }
+                        // Why there is no second attempt tells more than that WeCom rejected the first one's token.
                         Attempt::Unanswered(outgoing) => outgoing,
-                        // There is no second attempt, so what WeCom said to the first is the answer.
-                        Attempt::Refused(_) => relay::whole(&call, &read),
                     },
                 }
             }
@@ -84,9 +83,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
 }
 
 enum Attempt {
-    /// Not admitted: nothing was sent.
-    Refused(Outgoing),
-    /// Not sent, or of unknown outcome.
+    /// Not admitted, not sent, or of unknown outcome.
     Unanswered(Outgoing),
     Answered(Admitted, Read),
 }
@@ -111,7 +108,7 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
     let asked = Instant::now();
     let admitted = match admit(gateway, call, rejected).await {
         Ok(admitted) => admitted,
-        Err(outgoing) => return Attempt::Refused(outgoing),
+        Err(outgoing) => return Attempt::Unanswered(outgoing),
     };
     let token = match admitted.credential {
         None => None,
@@ -120,7 +117,7 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
             Err(error) => {
                 let outcome = Outcome::Voided { reason: format!("no token: {error}") };
                 settle(gateway, admitted.pending, outcome).await.ok();
-                return Attempt::Refused(unavailable(&error, gateway.ledger.tick()));
+                return Attempt::Unanswered(unavailable(&error, gateway.ledger.tick()));
             }
         },
     };
@@ -129,7 +126,7 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
         let reason = "the ledger took too long to write the admission".to_owned();
         let reply = Reply::try_again(&format!("{reason}; nothing was sent"));
         settle(gateway, admitted.pending, Outcome::Voided { reason }).await.ok();
-        return Attempt::Refused(Outgoing::own(&reply));
+        return Attempt::Unanswered(Outgoing::own(&reply));
     }
     let begun = Instant::now();
     match send(gateway, call, token.as_deref()).await {

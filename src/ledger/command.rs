@@ -246,7 +246,7 @@ pub enum Reply {
     },
     /// Somebody else is fetching.
     Wait,
-    /// The rejected credential stands all the same: WeCom has just confirmed it, or rejects too often.
+    /// The rejected credential stands all the same: too many were rejected within a minute.
     Kept,
     Issued {
         credential: Seq,

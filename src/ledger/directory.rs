@@ -67,8 +67,6 @@ pub struct CredentialRow {
     pub expires_tick: i64,
     pub refresh_tick: i64,
     pub invalidated: bool,
-    /// WeCom gave the string of the row before once more.
-    pub same: bool,
     /// Somebody was given it or a call carried it; an unused token is not refreshed early.
     pub used: bool,
     /// Which API keys were issued it (0: whoever holds the app's secret).

@@ -56,7 +56,7 @@ pub(super) fn begin_fetch(state: &mut State, entry: &Entry) {
 }
 
 pub(super) fn end_fetch(state: &mut State, entry: &Entry, x: &CredentialPosted) {
-    let Fetched::Token { fingerprint, expires_tick, refresh_tick, same } = x.fetched else {
+    let Fetched::Token { fingerprint, expires_tick, refresh_tick, .. } = x.fetched else {
         let Fetched::Error { errmsg } = &x.fetched else { return };
         return fail_fetch(state, entry, x.pending, x.errcode, errmsg);
     };
@@ -76,7 +76,6 @@ pub(super) fn end_fetch(state: &mut State, entry: &Entry, x: &CredentialPosted) 
             expires_tick,
             refresh_tick,
             invalidated: false,
-            same,
             used: false,
             issued_to: std::collections::BTreeSet::new(),
         });

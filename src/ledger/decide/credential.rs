@@ -4,7 +4,7 @@ use crate::ledger::apply::{FORCED_FETCHES_MAX, SAME_TOKEN_PAUSE_MS};
 use crate::ledger::command::{
     Caller, FetchOutcome, FetchReason, Now, Refusal, Rejected, Reply, Unauthorized,
 };
-use crate::ledger::directory::{App, Credential, CredentialRow};
+use crate::ledger::directory::{App, Credential};
 use crate::ledger::entry::{
     Body, CallEnded, CredentialInvalidated, CredentialIssued, CredentialPending, CredentialPosted, Draft,
     Fetched, Refs, Scope, Seq,
@@ -149,13 +149,6 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
     }
 }
 
-/// Whether a rejected credential is kept: WeCom gave the identical string a moment ago, or so many rejections came in
-/// the last minute that the API is to blame (40014 also means a token of the wrong kind) and not the token.
-fn stands(credential: &Credential, now: Now) -> bool {
-    let confirmed = |row: &CredentialRow| row.same && now.tick < row.fetched_tick + SAME_TOKEN_PAUSE_MS;
-    credential.newest.as_ref().is_some_and(confirmed) || forced_too_often(credential, now).is_some()
-}
-
 /// When the next fetch may be forced by an invalidation, if that is not now.
 fn forced_too_often(credential: &Credential, now: Now) -> Option<i64> {
     let oldest = credential.forced.first().filter(|_| credential.forced.len() >= FORCED_FETCHES_MAX)?;
@@ -175,7 +168,9 @@ pub(super) fn invalidate(
     let newest = |app: &App| app.credential.newest.as_ref().map(|row| (row.seq, row.invalidated));
     match state.directory.live_app(app) {
         Some(live) if newest(live) == Some((credential, false)) => {
-            if stands(&live.credential, now) {
+            // So many rejections came in the last minute that the API is to blame (40014 also means a token of the
+            // wrong kind) and not the token, which others can go on using.
+            if forced_too_often(&live.credential, now).is_some() {
                 return Decision::reply(Reply::Kept);
             }
             let refs = Refs { corp: Some(live.corp), app: Some(app), api: None, api_key: None };

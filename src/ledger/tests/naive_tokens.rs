@@ -12,8 +12,6 @@ pub(super) struct Token {
     pub(super) expires: i64,
     pub(super) refresh: i64,
     pub(super) rejected: bool,
-    /// Until then a rejection is not believed: WeCom has just given the same string again.
-    confirmed_until: i64,
 }
 
 #[derive(Debug, Default)]
@@ -89,9 +87,8 @@ impl App {
         if !self.removed && self.secret < x.pending {
             self.forgive();
             let (expires, refresh) = (expires_tick, refresh_tick);
-            let confirmed_until = if same { entry.tick + 60_000 } else { 0 };
             let seq = entry.seq;
-            self.tokens.push(Token { seq, fingerprint, expires, refresh, rejected: false, confirmed_until });
+            self.tokens.push(Token { seq, fingerprint, expires, refresh, rejected: false });
         }
     }
 }
@@ -133,7 +130,6 @@ impl Tokens {
             (Body::CredentialInvalidated(x), Some(app)) => {
                 assert!(!app.forced_too_often(entry.tick), "no fetch could follow: {entry:?}");
                 let newest = app.tokens.last_mut().unwrap();
-                assert!(entry.tick >= newest.confirmed_until, "WeCom has just confirmed it: {entry:?}");
                 assert!(newest.seq == x.credential && !newest.rejected, "an old rejection: {entry:?}");
                 newest.rejected = true;
             }

@@ -134,8 +134,8 @@ fn call() -> impl Strategy<Value = Body> {
                     timeout_ms,
                     request_bytes,
                     request_sha256,
-                    retry_of,
                     reserved,
+                    retry_of,
                 })
             },
         );

@@ -198,17 +198,6 @@ fn rejected_tokens_are_fetched_again_three_times_a_minute_at_most() {
 }
 
 #[test]
-fn a_token_that_wecom_has_just_given_again_is_kept_for_a_minute() {
-    let (mut world, [app, _]) = world();
-    fetch(&mut world, app, token(1, 7_200_000));
-    reject_newest(&mut world, app);
-    fetch(&mut world, app, token(1, 7_200_000));
-    assert_eq!(rejected(&mut world, app), Reply::Kept);
-    world.machine.real += 60_000;
-    reject_newest(&mut world, app);
-}
-
-#[test]
 fn a_token_that_was_fetched_with_an_earlier_secret_is_kept_nowhere() {
     let (mut world, [app, _]) = world();
     let Reply::Fetch { pending, .. } = act(&mut world, begin(app)) else { panic!() };
