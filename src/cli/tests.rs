@@ -71,6 +71,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         "key revoke all",
         "limits set c l 4294967296",
         "sandbox --app 1",
+        "sandbox --app one=secret",
         "sandbox --windows open",
         "serve --listen 8700",
         "demo --duration 0",

@@ -150,10 +150,10 @@ impl FromStr for AgentSecret {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((agent_id, secret)) if !agent_id.is_empty() && !secret.is_empty() => {
+            Some((agent_id, secret)) if agent_id.parse::<u32>().is_ok() && !secret.is_empty() => {
                 Ok(Self { agent_id: agent_id.to_owned(), secret: SecretString::from(secret) })
             }
-            _ => Err("write it AGENT_ID=SECRET".to_owned()),
+            _ => Err("write it AGENT_ID=SECRET, with a number for AGENT_ID".to_owned()),
         }
     }
 }
