@@ -1,16 +1,20 @@
 //! Settings: the defaults < `wecom-ledger.toml` in the data directory < environment < flags.
 
+mod check;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub(crate) use check::check_log;
+use check::{check_call, check_egress_ip, check_tls, check_token, check_upstream, given, range};
+pub use check::{check_exposed_sandbox, check_variables};
 pub use settings::{CallSettings, LogSettings, Settings, TokenSettings};
 
 /// The documented sample is what the defaults are read from.
@@ -200,82 +204,4 @@ fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
             "{shown}, line {line}: {what}; `wecom-ledger config` shows every setting"
         ))
     })
-}
-
-fn given<T>(value: Option<T>, name: &str) -> Result<T, ConfigError> {
-    value.map_or_else(|| invalid(format!("{name} has no default")), Ok)
-}
-
-fn range(name: &str, value: Option<u64>, allowed: RangeInclusive<u64>) -> Result<u64, ConfigError> {
-    let value = given(value, name)?;
-    if allowed.contains(&value) {
-        return Ok(value);
-    }
-    let (from, to) = allowed.into_inner();
-    invalid(format!("{name} must be {from} to {to}, not {value}"))
-}
-
-fn check_upstream(upstream: String) -> Result<String, ConfigError> {
-    let sound = url::Url::parse(&upstream)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if sound {
-        return Ok(upstream);
-    }
-    invalid(format!("upstream must be an origin such as https://qyapi.weixin.qq.com, not `{upstream}`"))
-}
-
-fn check_egress_ip(name: String) -> Result<String, ConfigError> {
-    if (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(name);
-    }
-    invalid("egress_ip must be 1 to 64 printable ASCII characters without spaces, such as 203.0.113.7")
-}
-
-fn check_tls(cert: Option<String>, key: Option<String>) -> Result<Option<Tls>, ConfigError> {
-    let path = |text: Option<String>| text.filter(|text| !text.is_empty()).map(PathBuf::from);
-    match (path(cert), path(key)) {
-        (None, None) => Ok(None),
-        (Some(cert), Some(key)) => Ok(Some(Tls { cert, key })),
-        (Some(_), None) => invalid("tls_cert is set but tls_key is not; set both or none"),
-        (None, Some(_)) => invalid("tls_key is set but tls_cert is not; set both or none"),
-    }
-}
-
-fn check_token(token: &TokenSettings) -> Result<Token, ConfigError> {
-    let refresh_at_secs = range("token.refresh_at_secs", token.refresh_at_secs, 60..=7190)?;
-    let refresh_jitter_secs = range("token.refresh_jitter_secs", token.refresh_jitter_secs, 0..=3600)?;
-    if refresh_jitter_secs > refresh_at_secs / 2 {
-        return invalid("token.refresh_jitter_secs must be at most half of token.refresh_at_secs");
-    }
-    let fetch_timeout_secs = range("token.fetch_timeout_secs", token.fetch_timeout_secs, 1..=120)?;
-    Ok(Token { refresh_at_secs, refresh_jitter_secs, fetch_timeout_secs })
-}
-
-fn check_call(call: &CallSettings) -> Result<Call, ConfigError> {
-    let call = Call {
-        connect_timeout_secs: range("call.connect_timeout_secs", call.connect_timeout_secs, 1..=60)?,
-        head_timeout_secs: range("call.head_timeout_secs", call.head_timeout_secs, 1..=3600)?,
-        idle_timeout_secs: range("call.idle_timeout_secs", call.idle_timeout_secs, 1..=3600)?,
-        total_timeout_secs: range("call.total_timeout_secs", call.total_timeout_secs, 1..=3600)?,
-        body_max_bytes: range("call.body_max_bytes", call.body_max_bytes, 1024..=1 << 30)?,
-    };
-    if call.total_timeout_secs < call.head_timeout_secs {
-        return invalid("call.total_timeout_secs must not be shorter than call.head_timeout_secs");
-    }
-    Ok(call)
-}
-
-pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {
-    let format = match given(log.format, "log.format")?.as_str() {
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
-        other => return invalid(format!("log.format must be \"text\" or \"json\", not `{other}`")),
-    };
-    let level = given(log.level, "log.level")?;
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&level) {
-        return invalid(format!(
-            "log.level must be error, warn, info, debug or trace, not `{level}`: {error}"
-        ));
-    }
-    Ok(Log { format, level })
 }

@@ -168,6 +168,10 @@ fn limits_are_listed_and_overridden() {
     assert_eq!(json(dir, &["limits", "list"])["overrides"], own);
     text(dir, &["limits", "unset", CORP, "corp-api-minute"]);
     assert_eq!(json(dir, &["limits", "list"])["overrides"], json!([]));
+    let said = text(dir, &["limits", "set", "*", "corp-api-minute", "20"]);
+    assert!(said.contains("of every corp without a number of its own is 20"), "{said}");
+    assert_eq!(json(dir, &["limits", "list"])["limits"][0]["cap"], 20);
+    assert!(text(dir, &["limits", "list"]).contains("20 (profile: 1000)"));
     text(dir, &["limits", "use", "qyh-2015", "--provider"]);
     assert_eq!(json(dir, &["limits", "list"])["operator"], "provider");
     assert_eq!(json(dir, &["usage"]), json!({"usage": [], "truncated": false}));
@@ -186,6 +190,11 @@ fn arguments_that_make_no_sense_end_with_2() {
         &["limits", "set", CORP, "none", "1"],
         &["serve", "--listen", "0.0.0.0:0"],
         &["serve", "--tls-cert", "cert.pem"],
+        &["serve", "--tls-cert", "nowhere.pem", "--tls-key", "nowhere.pem"],
+        &["serve", "--upstream", "http://127.0.0.1:1/cgi-bin"],
+        &["sandbox", "--listen", "0.0.0.0:0"],
+        &["usage", "--corp", "nobody"],
+        &["usage", "--limit", "none"],
     ] {
         let (code, message) = failure(dir.path(), args);
         assert_eq!(code, 2, "{args:?}: {message}");
@@ -213,6 +222,29 @@ fn the_sample_is_printed_and_the_settings_in_force_are_shown() {
         (&settings["egress_ip"], &settings["call"]["idle_timeout_secs"]),
         (&json!("203.0.113.7"), &json!(30))
     );
+}
+
+#[test]
+fn the_sample_is_printed_also_beside_a_file_and_variables_with_mistakes() {
+    let dir = initialised();
+    std::fs::write(dir.path().join("wecom-ledger.toml"), "lisen = 1").unwrap();
+    let printed = command(dir.path(), &["config"]).env("WECOM_LEDGER_LISEN", "x").output().unwrap();
+    assert!(printed.status.success());
+    let refused = command(dir.path(), &["corp", "list"]).env("WECOM_LEDGER_LISEN", "x").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("WECOM_LEDGER_LISEN"));
+}
+
+#[test]
+fn a_key_that_could_not_be_printed_can_be_revoked() {
+    let dir = initialised();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = command(dir.path(), &["key", "create", "--name", "n", "--scope", "report"]);
+    let output = command.stdout(full).output().unwrap();
+    let keys = json(dir.path(), &["key", "list"]);
+    let expected = format!("could not print the key; revoke it: key revoke {}", keys["api_keys"][1]["id"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains(&expected), "{message}");
 }
 
 #[test]

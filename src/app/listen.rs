@@ -3,13 +3,10 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::Context as _;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use crate::config::tls::load as tls;
 
 const BACKLOG: i32 = 4096;
 
@@ -90,19 +87,4 @@ fn forget_handover(socket: &Socket) {
             size_of::<libc::c_int>() as libc::socklen_t,
         );
     }
-}
-
-/// The server's side of TLS, from PEM files.
-pub fn tls(certificates: &Path, key: &Path) -> anyhow::Result<rustls::ServerConfig> {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificates)
-        .and_then(Iterator::collect)
-        .with_context(|| format!("{}: not a PEM file with certificates", certificates.display()))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("{}: not a PEM file with a private key", key.display()))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the certificate and the private key do not fit together")
 }

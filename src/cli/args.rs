@@ -36,6 +36,9 @@ pub enum Command {
     /// Run the service
     Serve(Serve),
     /// Run the simulated WeCom alone
+    ///
+    /// Its control API is below /sandbox/, without any key: /sandbox/requests shows what was sent to it, and
+    /// /sandbox/faults makes it fail.
     Sandbox(Sandbox),
     /// Enterprises on WeCom
     #[command(subcommand)]
@@ -148,8 +151,21 @@ pub struct NewKey {
     #[arg(long = "app", value_name = "CORP_ID/AGENT_ID", value_delimiter = ',')]
     pub apps: Vec<AppLabel>,
     /// Only this API, or those that begin so: message/*; can be repeated [default: every API]
-    #[arg(long = "api", value_name = "API", value_delimiter = ',')]
+    #[arg(long = "api", value_name = "API", value_delimiter = ',', value_parser = api_pattern)]
     pub apis: Vec<String>,
+}
+
+/// Refuses what can never match the name of an API, such as its path.
+fn api_pattern(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    let spelling = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
+    let whole = name.len() < text.len() || !(name.is_empty() || name.ends_with('/'));
+    let path = name.starts_with('/') || name.starts_with("cgi-bin/");
+    if !path && whole && name.bytes().all(spelling) {
+        Ok(text.to_owned())
+    } else {
+        Err("write it without /cgi-bin/: message/send, or message/*".to_owned())
+    }
 }
 
 #[derive(Debug, Subcommand)]

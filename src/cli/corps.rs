@@ -66,7 +66,11 @@ pub(super) async fn add_app(
     let Some(secret) = secret else {
         return Err(Failure::Usage("an app needs a secret: --secret-file FILE".to_owned()));
     };
-    let what = format!("app {app} has a new secret; it is used from now on");
+    let what = if opened.ledger.directory().app(&app.corp_id, &app.agent_id).is_some() {
+        format!("app {app} has a new secret; it is used from now on")
+    } else {
+        format!("app {app} is added; its secret is stored")
+    };
     let fingerprint = opened.vault.fingerprint(APP_SECRET, secret.expose_secret());
     let AppLabel { corp_id, agent_id } = app;
     let secret = Plain(Arc::new(secret));

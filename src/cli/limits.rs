@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::datadir::Opened;
 use crate::http::present::window;
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
+use crate::ledger::entry::CapOverride;
 use crate::ledger::{Command, Seq};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Unit};
 
@@ -18,7 +19,10 @@ struct Listed {
     apis: Apis,
     /// What is counted apart.
     per: Vec<Dimension>,
+    /// That of every corp without a number of its own.
     cap: u64,
+    /// What the profile says.
+    profile_cap: u64,
     /// The cap is multiplied by the enterprise's number of accounts.
     per_account: bool,
     unit: Unit,
@@ -59,7 +63,7 @@ pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
                 profile: state.limits.profile.clone(),
                 operator: state.limits.operator,
                 profiles: quota::shipped_names(),
-                limits: state.meters.limits().map(listed).collect(),
+                limits: state.meters.limits().map(|limit| listed(limit, &state.limits.overrides)).collect(),
                 overrides: overrides
                     .map(|own| Override {
                         corp_id: corp_id(own.corp),
@@ -74,8 +78,9 @@ pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
     Answer::new(&list, text)
 }
 
-fn listed(limit: &Limit) -> Listed {
-    let (cap, per_account) = match limit.cap {
+fn listed(limit: &Limit, overrides: &[CapOverride]) -> Listed {
+    let own = overrides.iter().find(|own| own.corp.is_none() && *own.limit == *limit.name);
+    let (profile_cap, per_account) = match limit.cap {
         Cap::Fixed(cap) => (cap, false),
         Cap::PerAccount(factor) => (factor, true),
     };
@@ -83,8 +88,9 @@ fn listed(limit: &Limit) -> Listed {
         limit: limit.name.to_string(),
         apis: limit.apis.clone(),
         per: limit.scope.into(),
-        cap,
-        per_account,
+        cap: own.map_or(profile_cap, |own| own.cap),
+        profile_cap,
+        per_account: per_account && own.is_none(),
         unit: limit.unit,
         window: window(limit.window.ms()),
         mode: limit.mode,
@@ -108,7 +114,11 @@ fn in_words(list: &List) -> String {
             };
             let per: Vec<_> = limit.per.iter().map(word).collect();
             let factor = if limit.per_account { " × accounts" } else { "" };
-            let cap = format!("{}{factor}", limit.cap);
+            let cap = if limit.cap == limit.profile_cap {
+                format!("{}{factor}", limit.cap)
+            } else {
+                format!("{} (profile: {})", limit.cap, limit.profile_cap)
+            };
             [
                 limit.limit.clone(),
                 cap,
@@ -140,19 +150,28 @@ fn word(value: &impl Serialize) -> String {
     name.unwrap_or_default().replace('_', " ")
 }
 
+/// Whose number it is.
+fn of(corp_id: &str) -> String {
+    match corp_id {
+        "*" => "every corp without a number of its own".to_owned(),
+        corp_id => format!("corp {corp_id}"),
+    }
+}
+
 pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Failure> {
     let (command, what) = match change {
         Limits::Use { profile, provider } => {
             let operator = if provider { Operator::Provider } else { Operator::Corp };
-            let what = format!("calls are judged by profile {profile} from now on");
+            let caps = if provider { " with the caps of a provider (第三方应用提供商)" } else { "" };
+            let what = format!("calls are judged by profile {profile}{caps} from now on");
             (Command::PutLimits { profile, operator }, what)
         }
         Limits::Set { corp_id, limit, cap } => {
-            let what = format!("{limit} of corp {corp_id} is {cap} from now on");
+            let what = format!("{limit} of {} is {cap} from now on", of(&corp_id));
             (Command::PutCap { corp_id, limit, cap: Some(cap) }, what)
         }
         Limits::Unset { corp_id, limit } => {
-            let what = format!("{limit} of corp {corp_id} is the profile's again");
+            let what = format!("{limit} of {} is the profile's again", of(&corp_id));
             (Command::PutCap { corp_id, limit, cap: None }, what)
         }
         Limits::List => return Err(Failure::Usage("this changes no limit".to_owned())),

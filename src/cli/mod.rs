@@ -32,7 +32,12 @@ fn env(name: &str) -> Option<String> {
 /// Runs one command to its end.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { data_dir, json, command } = cli;
-    let dir = config::data_dir(data_dir.clone(), &env);
+    // Whoever mistook a setting's name must be able to look it up.
+    if !matches!(command, Command::Config) || json {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        config::check_variables(names)?;
+    }
+    let dir = config::data_dir(data_dir, &env);
     let answer = match command {
         Command::Serve(serve) => {
             let config = Config::load(dir, serve.settings(), &env)?;
@@ -41,13 +46,15 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Demo(demo) => {
             logging::start(&logging::without_file("info", &env)?);
-            return Ok(crate::app::demo(demo.options(data_dir)).await?);
+            return Ok(crate::app::demo(demo.options()).await?);
         }
         Command::Sandbox(sandbox) => {
+            let options = sandbox.options()?;
             logging::start(&logging::without_file("info", &env)?);
-            return Ok(crate::app::sandbox(sandbox.options()).await?);
+            return Ok(crate::app::sandbox(options).await?);
         }
-        Command::Config => config_in_force(&dir)?,
+        Command::Config if json => config_in_force(&dir)?,
+        Command::Config => Answer { text: SAMPLE.to_owned(), ..Answer::default() },
         other => {
             logging::start(&logging::without_file("warn", &env)?);
             administer(&dir, other).await?
@@ -65,7 +72,7 @@ fn config_in_force(dir: &Path) -> Result<Answer, Failure> {
     }
     let settings = Settings::load(dir, Settings::default(), &env)?;
     Config::load(dir.to_owned(), Settings::default(), &env)?;
-    Answer::new(&InForce { data_dir: dir.to_owned(), settings }, SAMPLE)
+    Answer::new(&InForce { data_dir: dir.to_owned(), settings }, "")
 }
 
 /// Commands that open the data directory, do one thing, and close it.
@@ -111,7 +118,8 @@ fn new_key(key: &NewApiKey) -> Result<Answer, Failure> {
     }
     let api_key = key.api_key.expose_secret();
     let id = key.id;
-    Answer::new(&Shown { id, api_key }, format!("id       {id}\napi_key  {api_key}"))
+    let answer = Answer::new(&Shown { id, api_key }, format!("id       {id}\napi_key  {api_key}"))?;
+    Ok(Answer { if_lost: format!("could not print the key; revoke it: key revoke {id}"), ..answer })
 }
 
 /// What an act has changed.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::config::ConfigError;
 use crate::datadir::DataDirError;
+use crate::http::Problem;
 use crate::ledger::{LedgerError, Rejected};
 
 /// What a command has to say.
@@ -15,12 +16,14 @@ pub struct Answer {
     pub text: String,
     /// For people only, on standard error.
     pub hint: String,
+    /// What to do if it can't be printed; empty: nothing is lost by that.
+    pub if_lost: String,
 }
 
 impl Answer {
     pub fn new(json: &impl Serialize, text: impl Into<String>) -> Result<Self, Failure> {
         let json = serde_json::to_string(json).map_err(anyhow::Error::from)?;
-        Ok(Self { json, text: text.into(), hint: String::new() })
+        Ok(Self { json, text: text.into(), ..Self::default() })
     }
 
     #[must_use]
@@ -41,6 +44,9 @@ impl Answer {
         let newline = if shown.ends_with('\n') { "" } else { "\n" };
         let written = write!(stdout, "{shown}{newline}").and_then(|()| stdout.flush());
         match written {
+            Err(error) if !self.if_lost.is_empty() => {
+                Err(anyhow::Error::from(error).context(self.if_lost.clone()).into())
+            }
             // Whoever reads us has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(anyhow::Error::from(error).context("standard output").into()),
@@ -113,6 +119,15 @@ impl From<DataDirError> for Failure {
         match error {
             DataDirError::Rejected(rejected) => rejected.into(),
             other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        match problem.of.status {
+            400 => Self::Usage(problem.detail),
+            _ => Self::Failed(anyhow::Error::msg(problem.detail)),
         }
     }
 }

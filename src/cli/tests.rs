@@ -1,3 +1,5 @@
+//! What the command line understands, and what it refuses.
+
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{AppLabel, Command};
@@ -69,9 +71,16 @@ fn what_makes_no_sense_is_a_usage_error() {
         "key revoke all",
         "limits set c l 4294967296",
         "sandbox --app 1",
+        "sandbox --app one=secret",
         "sandbox --windows open",
         "serve --listen 8700",
         "demo --duration 0",
+        "key create --name n --scope call --api /cgi-bin/message/send",
+        "key create --name n --scope call --api cgi-bin/message/send",
+        "key create --name n --scope call --api message/send,/message/*",
+        "key create --name n --scope call --api me*/send",
+        "key create --name n --scope call --api message/",
+        "key create --name n --scope call --api *send",
         "frobnicate",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
@@ -91,7 +100,7 @@ fn flags_of_serve_reach_the_settings_and_only_where_given() {
 #[test]
 fn a_sandbox_that_is_told_nothing_has_the_corp_of_the_readme() {
     let Command::Sandbox(sandbox) = parse("sandbox").unwrap().command else { panic!() };
-    let options = sandbox.options();
+    let options = sandbox.options().unwrap();
     assert_eq!((options.listen.to_string().as_str(), options.windows), ("127.0.0.1:8701", Windows::Sliding));
     assert_eq!(
         (options.corp_id.as_str(), options.account_cap, options.enforce_limits),
@@ -104,7 +113,28 @@ fn a_sandbox_that_is_told_nothing_has_the_corp_of_the_readme() {
 #[test]
 fn a_demo_never_takes_its_directory_from_the_environment() {
     let Command::Demo(demo) = parse("demo").unwrap().command else { panic!() };
-    assert_eq!(demo.options(None).data_dir, None);
+    assert_eq!(demo.options().data_dir, None);
+    for line in ["demo --data-dir d", "--data-dir d demo"] {
+        let Command::Demo(demo) = parse(line).unwrap().command else { panic!() };
+        assert_eq!(demo.options().data_dir, Some("d".into()), "{line}");
+    }
+}
+
+fn help(command: &str) -> String {
+    parse(&format!("{command} --help")).unwrap_err().to_string()
+}
+
+#[test]
+fn help_shows_the_defaults_of_the_service_and_none_that_a_command_does_not_use() {
+    let defaults = Settings::load(Path::new("nowhere"), Settings::default(), &no_env).unwrap();
+    for default in [defaults.listen, defaults.upstream] {
+        assert!(help("serve").contains(&format!("[default: {}]", default.unwrap())));
+    }
+    for command in ["demo", "sandbox"] {
+        let help = help(command);
+        assert!(!help.contains("WECOM_LEDGER_DATA_DIR") && !help.contains("wecom-ledger-data"), "{help}");
+    }
+    assert!(help("sandbox").contains("/sandbox/requests"));
 }
 
 #[test]

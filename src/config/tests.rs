@@ -74,6 +74,7 @@ fn a_setting_out_of_range_says_what_is_allowed() {
         ("workers = 1000", "workers must be 0 to 512, not 1000"),
         ("listen = \"8700\"", "listen must be IP:PORT"),
         ("upstream = \"qyapi.weixin.qq.com\"", "upstream must be an origin"),
+        ("upstream = \"http://127.0.0.1:1/cgi-bin\"", "leave the path out"),
         ("egress_ip = \"a b\"", "without spaces"),
         ("tls_cert = \"cert.pem\"", "set both or none"),
         ("token.refresh_at_secs = 7200", "token.refresh_at_secs must be 60 to 7190, not 7200"),
@@ -102,7 +103,33 @@ fn a_listener_beyond_loopback_needs_tls_or_consent() {
     assert!(load("listen = \"[::]:8700\"").is_err());
     assert!(load("listen = \"[::1]:8700\"").is_ok());
     assert!(load("listen = \"0.0.0.0:8700\"\ninsecure_listen = true").is_ok());
-    assert!(load("listen = \"0.0.0.0:8700\"\ntls_cert = \"c\"\ntls_key = \"k\"").is_ok());
+}
+
+#[test]
+fn tls_files_that_are_missing_or_hold_something_else_are_wrong_settings() {
+    let dir = dir_with("");
+    let other = dir.path().join(FILE).display().to_string();
+    for (cert, expected) in [("nowhere/cert.pem", "can't be read"), (other.as_str(), "is not a PEM file")] {
+        let error = load(&format!("tls_cert = {cert:?}\ntls_key = \"k\"")).unwrap_err();
+        assert!(error.starts_with("tls_cert: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_variable_of_ours_that_nothing_reads_is_named() {
+    let names = |names: &[&str]| check_variables(names.iter().map(|name| (*name).to_owned()));
+    let known = ["PATH", "WECOM_LEDGER_LOG", "WECOM_LEDGER_CALL_BODY_MAX_BYTES", DATA_DIR_VARIABLE];
+    assert!(names(&known).is_ok());
+    let error = names(&["WECOM_LEDGER_LISEN"]).unwrap_err().to_string();
+    assert!(error.contains("WECOM_LEDGER_LISEN is not a setting"), "{error}");
+}
+
+#[test]
+fn a_sandbox_beyond_loopback_needs_consent() {
+    let anywhere = "0.0.0.0:8701".parse().unwrap();
+    assert!(check_exposed_sandbox(anywhere, false).unwrap_err().to_string().contains("--insecure-listen"));
+    assert!(check_exposed_sandbox(anywhere, true).is_ok());
+    assert!(check_exposed_sandbox("[::1]:8701".parse().unwrap(), false).is_ok());
 }
 
 #[test]

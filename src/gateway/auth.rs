@@ -72,10 +72,15 @@ async fn by_key(
     app: Option<&str>,
 ) -> Result<Identity, Reply> {
     let Some(key) = find_key(ledger, vault, presented).await? else {
-        return Err(Reply::token_invalid("the API key in the Authorization header is unknown or revoked"));
+        return Err(Reply::token_invalid(
+            "the API key in the Authorization header is revoked or paused, or unknown",
+        ));
     };
     let directory = ledger.directory();
     let app = match app {
+        Some(label) if !label.contains('/') => {
+            return Err(Reply::api_forbidden("X-Wecom-App names no app: write it CORP_ID/AGENT_ID"));
+        }
         Some(label) => label
             .split_once('/')
             .and_then(|(corp, agent)| directory.app(corp, agent))
@@ -142,12 +147,19 @@ pub async fn by_secret(
     let corp = directory.corp(corp_id).map(|(seq, _)| seq);
     if let Some(key) = key {
         let app = corp.and_then(|corp| only_app(&directory, key, Some(corp))).ok_or_else(|| {
-            Reply::secret_invalid("this API key does not stand for exactly one app of this corpid")
+            Reply::secret_invalid(
+                "this API key does not stand for exactly one app of this corpid; create one with --app CORP_ID/AGENT_ID",
+            )
         })?;
         if directory.api_keys.get(&key).is_none_or(|key| !key.has(Scope::Call)) {
-            return Err(Reply::api_forbidden("this API key has not the scope `call`"));
+            return Err(Reply::api_forbidden("this API key lacks the scope `call`"));
         }
         return Ok(Identity { caller: Caller::Key(key), app });
+    }
+    if secret.starts_with(crate::vault::API_KEY_PREFIX) {
+        return Err(Reply::secret_invalid(
+            "this API key is revoked or paused, or unknown; nothing was forwarded",
+        ));
     }
     let fingerprint = vault.fingerprint("app_secret", secret);
     let mut found = None;

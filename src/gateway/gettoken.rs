@@ -80,7 +80,9 @@ pub(super) fn unauthorized(why: Unauthorized) -> Reply {
         Unauthorized::Ended => Reply::token_invalid(
             "the API key was revoked or paused, the app's secret has changed, or the app was removed",
         ),
-        Unauthorized::NotAllowed => Reply::api_forbidden("the API key may not use this app or API"),
+        Unauthorized::NotAllowed => {
+            Reply::api_forbidden("the API key lacks the scope `call`, or it may not use this app or API")
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use super::problem::{self, Problem};
 
 /// Our keys are far shorter.
 const KEY_MAX: usize = 256;
+/// What the tokens begin with that `gettoken` gives.
+const GATEWAY_TOKEN: &str = "wlg_";
 
 /// Whoever showed a valid API key.
 pub struct Client {
@@ -40,6 +42,9 @@ pub fn authenticate(state: &HttpState, request: &HttpRequest, scope: Scope) -> R
     let Some(api_key) = given.to_str().ok().and_then(bearer) else {
         return Err(Problem::unauthorized("the Authorization header must read: Bearer <API key>"));
     };
+    if api_key.starts_with(GATEWAY_TOKEN) {
+        return Err(Problem::unauthorized("this is a gateway token; /v1 takes an API key (wlk_…)"));
+    }
     let directory = state.ledger.directory();
     let fingerprint = state.vault.fingerprint(API_KEY, api_key);
     let Some((seq, key)) = directory.api_key(&fingerprint) else {

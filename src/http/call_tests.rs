@@ -191,3 +191,18 @@ async fn a_key_that_is_revoked_can_reserve_nothing_more() {
     let order = json!({"app": APPS[0], "api": "message/send"});
     assert_eq!(world.post("/v1/calls", &key, &order).await.problem(), (401, "unauthorized"));
 }
+
+#[tokio::test]
+async fn what_would_be_ignored_or_never_match_is_refused_with_advice() {
+    let world = World::new().await;
+    let order = json!({"app": APPS[0], "api": "message/send"}).to_string();
+    let request = TestRequest::post().uri("/v1/calls").set_payload(order);
+    let answer = world.send(request.insert_header(("idempotency-key", "1")), &world.admin).await;
+    assert_eq!(answer.problem(), (400, "invalid-header"));
+    assert!(answer.text.contains("not supported yet; remove the header"), "{}", answer.text);
+    let path = json!({"app": APPS[0], "api": "/cgi-bin/message/send"});
+    let answer = world.post("/v1/calls", &world.admin, &path).await;
+    assert!(answer.text.contains("leave /cgi-bin/ out: message/send"), "{}", answer.text);
+    let answer = world.get("/v1/usage", "wlg_whatever").await;
+    assert!(answer.text.contains("this is a gateway token"), "{}", answer.text);
+}

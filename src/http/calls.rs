@@ -66,6 +66,11 @@ pub(super) async fn reserve(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
+    // Whoever sends it counts on being able to repeat the request; ignored, it would take twice.
+    if request.headers().contains_key("idempotency-key") {
+        let what = "Idempotency-Key is not supported yet; remove the header";
+        return Err(Problem::new(&problem::INVALID_HEADER, what));
+    }
     let body = params::body(body)?;
     let call: NewCall<'_> = json(&body)?;
     let timeout = call.timeout_seconds.unwrap_or(TIMEOUT_DEFAULT_SECS);
@@ -92,6 +97,9 @@ fn admit(client: &Client, call: NewCall<'_>, timeout: u32) -> Result<Admit, Prob
     let known = catalogue::lookup(&call.api);
     // A name that the ledger has seen before was checked then.
     if known.is_none() && client.directory.api(&call.api).is_none() {
+        if let Some(name) = call.api.strip_prefix("/cgi-bin/").or(call.api.strip_prefix("cgi-bin/")) {
+            return Err(invalid_body(format!("api: leave /cgi-bin/ out: {name}")));
+        }
         ApiName::parse(&format!("/cgi-bin/{}", call.api))
             .map_err(|error| invalid_body(format!("api must be a name such as message/send: {error}")))?;
     }

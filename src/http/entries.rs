@@ -10,7 +10,7 @@ use crate::store::sqlite::EntryFilter;
 
 use super::params::{self, instant, invalid, number};
 use super::problem::{self, Problem};
-use super::{Client, HttpState, authenticate};
+use super::{Client, HttpState, authenticate, known};
 
 const LIMIT_MAX: u32 = 1000;
 const LIMIT_DEFAULT: u32 = 100;
@@ -72,61 +72,47 @@ fn json(rows: &[Row], next: Option<Seq>, directory: &Directory) -> String {
     json
 }
 
-/// None: nothing can match, because what is asked for was never heard of.
+/// None: nothing can match, because the API was never called.
 fn filter(client: &Client, params: &Params, directory: &Directory) -> Result<Option<EntryFilter>, Problem> {
     let kind = match &params.kind {
         Some(name) => Some(Kind::from_name(name).ok_or_else(|| unknown_kind(name))?),
         None => None,
     };
-    let mut filter = EntryFilter {
-        kind,
-        api_key: number("key", params.key.as_ref())?,
-        errcode: number("errcode", params.errcode.as_ref())?,
-        from: instant("from", params.from.as_ref())?,
-        to: instant("to", params.to.as_ref())?,
-        apps: client.only_apps().map(<[Seq]>::to_vec),
-        ..EntryFilter::default()
+    let (from, to) = (instant("from", params.from.as_ref())?, instant("to", params.to.as_ref())?);
+    if let (Some(from), Some(to)) = (from, to)
+        && from > to
+    {
+        return Err(invalid("from is later than to, so nothing can lie between them"));
+    }
+    let named = |text: &Option<String>, find: fn(&Directory, &str) -> Result<Seq, Problem>| {
+        text.as_deref().map(|text| find(directory, text)).transpose()
     };
-    let mut known = true;
-    if let Some(corp_id) = &params.corp {
-        filter.corp = corp(directory, corp_id);
-        known &= filter.corp.is_some();
+    let key = number("key", params.key.as_ref())?.map(|key| known::key(directory, key)).transpose()?;
+    let api = params.api.as_deref().map(|api| known::api(directory, api)).transpose()?;
+    let filter = EntryFilter {
+        kind,
+        corp: named(&params.corp, known::corp)?,
+        app: named(&params.app, known::app)?,
+        api: api.flatten(),
+        api_key: key,
+        errcode: number("errcode", params.errcode.as_ref())?,
+        from,
+        to,
+        apps: client.only_apps().map(<[Seq]>::to_vec),
+    };
+    if let (Some(app), Some(only)) = (filter.app, client.only_apps())
+        && !only.contains(&app)
+    {
+        let label = params.app.as_deref().unwrap_or_default();
+        let what = format!("API key {} is limited to other apps than {label}", client.api_key);
+        return Err(Problem::new(&problem::NOT_ALLOWED, what));
     }
-    if let Some(label) = &params.app {
-        filter.app = app(directory, label)?;
-        known &= filter.app.is_some();
-        if let (Some(app), Some(only)) = (filter.app, client.only_apps())
-            && !only.contains(&app)
-        {
-            let what = format!("API key {} is limited to other apps than {label}", client.api_key);
-            return Err(Problem::new(&problem::NOT_ALLOWED, what));
-        }
-    }
-    if let Some(api) = &params.api {
-        filter.api = directory.api(api);
-        known &= filter.api.is_some();
-    }
-    Ok(known.then_some(filter))
+    Ok((api != Some(None)).then_some(filter))
 }
 
 fn unknown_kind(name: &str) -> Problem {
     let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
     invalid(format!("there are no entries of kind `{name}`; use one of {}", known.join(", ")))
-}
-
-/// Also one that was removed: its entries remain.
-pub(super) fn corp(directory: &Directory, corp_id: &str) -> Option<Seq> {
-    directory.corps.iter().find(|(_, corp)| corp.corp_id == corp_id).map(|(&seq, _)| seq)
-}
-
-/// Also one that was removed.
-pub(super) fn app(directory: &Directory, label: &str) -> Result<Option<Seq>, Problem> {
-    let Some((corp_id, agent_id)) = label.split_once('/') else {
-        return Err(invalid(format!("app must be CORP_ID/AGENT_ID, not `{label}`")));
-    };
-    let Some(corp) = corp(directory, corp_id) else { return Ok(None) };
-    let found = directory.apps.iter().find(|(_, app)| app.corp == corp && app.agent_id == agent_id);
-    Ok(found.map(|(&seq, _)| seq))
 }
 
 pub(super) async fn one(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -6,6 +6,7 @@ mod auth;
 mod calls;
 mod entries;
 mod health;
+mod known;
 mod params;
 pub mod present;
 pub mod problem;

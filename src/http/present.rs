@@ -44,6 +44,7 @@ pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Pr
     let retry = retry_at.map(|tick| present.instant(tick));
     let advice = match &retry {
         Some(retry) => format!("try again at {retry}"),
+        None if *cap == 0 => "the cap is 0: an operator has closed this API".to_owned(),
         None => "it needs more than the whole limit, so it never passes".to_owned(),
     };
     let reset = present.seconds_until(*resets_at);

@@ -33,6 +33,8 @@ types! {
         "Correct the parameter that `detail` names.";
     INVALID_BODY = "invalid-body", 400, "The body is not valid",
         "Send a JSON object with the members that `detail` names.";
+    INVALID_HEADER = "invalid-header", 400, "A header is not valid",
+        "Correct or remove the header that `detail` names.";
     UNAUTHORIZED = "unauthorized", 401, "No valid API key",
         "Send `Authorization: Bearer <API key>`. Keys are made by `wecom-ledger key create`.";
     MISSING_SCOPE = "missing-scope", 403, "The API key lacks a scope",

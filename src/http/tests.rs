@@ -1,3 +1,5 @@
+//! The doors of the REST interface, and what lies behind each.
+
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::{App, web};
@@ -225,8 +227,7 @@ async fn filters_find_what_they_name_and_nothing_else() {
     assert_eq!(find("app=corp1/1000002&api=message/send").await, [first, head]);
     assert_eq!(find("kind=ledger.created&to=2020-01-01T00:00:00Z").await, [0; 0]);
     assert_eq!(find("kind=ledger.created&from=2020-01-01T08:00:00+08:00").await, [1]);
-    assert_eq!(find("corp=nobody").await, [0; 0]);
-    assert_eq!(find("api=never/called").await, [0; 0]);
+    assert_eq!(find("api=user/get").await, [0; 0], "an API that nobody has called yet");
 }
 
 #[tokio::test]
@@ -241,6 +242,11 @@ async fn a_query_that_does_not_fit_is_a_problem_that_names_the_parameter() {
         ("errcode=x", "errcode"),
         ("from=yesterday", "from"),
         ("colour=red", "colour"),
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from is later than to"),
+        ("corp=nobody", "corp `nobody` is unknown"),
+        ("app=corp1/1", "app `corp1/1` is unknown"),
+        ("api=message/sent", "api `message/sent` is unknown"),
+        ("key=99999", "key `99999` is unknown"),
     ] {
         let answer = world.get(&format!("/v1/entries?{query}"), &world.admin).await;
         assert_eq!(answer.problem(), (400, "invalid-query"), "{query}");
@@ -283,7 +289,11 @@ async fn usage_shows_each_limit_with_its_names_and_numbers() {
     assert_eq!(*row, shown);
     assert!(chrono::DateTime::parse_from_rfc3339(row["resets_at"].as_str().unwrap()).is_ok());
     assert_eq!(usage.body["usage"].as_array().unwrap().len(), 1);
-    assert_eq!(world.get("/v1/usage?corp=nobody", &world.admin).await.body["usage"], json!([]));
+    for query in ["corp=nobody", "app=corp1/1", "api=message/sent", "limit=corp-api-second"] {
+        let answer = world.get(&format!("/v1/usage?{query}"), &world.admin).await;
+        assert_eq!(answer.problem(), (400, "invalid-query"), "{query}");
+        assert!(answer.text.contains("is unknown"), "{}", answer.text);
+    }
     let of_app = world.get("/v1/usage?app=corp1/1000002", &world.admin).await;
     assert_eq!(of_app.body["usage"].as_array().unwrap().len(), 2);
 }

@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::Scope;
-use crate::ledger::{LedgerError, LedgerHandle, Seq};
+use crate::ledger::{LedgerHandle, Seq};
 use crate::quota::{Filter, Mode, Unit, Usage};
 
-use super::entries::{app, corp};
 use super::params;
 use super::present::{Present, window};
 use super::problem::Problem;
-use super::{HttpState, authenticate};
+use super::{HttpState, authenticate, known};
 
 /// Rows of one answer, at most; the filters find the others.
 const ROWS_MAX: usize = 10_000;
@@ -66,31 +65,33 @@ pub struct Viewer {
 pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Report)?;
     let query: UsageQuery = params::query(&request)?;
-    if let Some(label) = &query.app {
-        app(&client.directory, label)?;
-    }
     let limited = client.only_apps().map(|apps| (client.api_key, apps.to_vec()));
     let report = report(&state.ledger, query, Viewer { limited }).await?;
     Ok(HttpResponse::Ok().json(report))
 }
 
-/// Asks the ledger; names that it has never heard of have no usage.
+/// Asks the ledger.
 pub async fn report(
     ledger: &LedgerHandle,
     query: UsageQuery,
     viewer: Viewer,
-) -> Result<UsageReport, LedgerError> {
+) -> Result<UsageReport, Problem> {
     let (usage, directory, egress_ips, present) = ledger
         .read(move |state, now| {
             let directory = std::sync::Arc::clone(&state.directory);
+            if let Some(limit) = &query.limit
+                && !state.meters.limits().any(|known| *known.name == **limit)
+            {
+                return Err(known::unknown("limit", limit));
+            }
             let usage = matching(&query, &directory, |filter| {
                 let account_cap =
                     |corp: u64| state.directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
                 state.meters.usage(now.tick, filter, account_cap)
-            });
-            (usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at })
+            })?;
+            Ok((usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
         })
-        .await?;
+        .await??;
     let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
     let mut visible = usage.iter().filter(|usage| viewer.sees(usage, &directory));
     let rows = visible.by_ref().take(ROWS_MAX).map(|usage| row(usage, &directory, &names, present)).collect();
@@ -101,27 +102,19 @@ fn matching(
     query: &UsageQuery,
     directory: &Directory,
     find: impl Fn(&Filter<'_>) -> Vec<Usage>,
-) -> Vec<Usage> {
-    let mut filter = Filter { limit: query.limit.as_deref(), ..Filter::default() };
-    let mut known = true;
-    if let Some(corp_id) = &query.corp {
-        filter.corp = corp(directory, corp_id);
-        known &= filter.corp.is_some();
+) -> Result<Vec<Usage>, Problem> {
+    let corp = query.corp.as_deref().map(|corp_id| known::corp(directory, corp_id)).transpose()?;
+    let api = query.api.as_deref().map(|api| known::api(directory, api)).transpose()?;
+    let app = query.app.as_deref().map(|label| known::app(directory, label)).transpose()?;
+    if api == Some(None) {
+        return Ok(Vec::new());
     }
-    if let Some(api) = &query.api {
-        filter.api = directory.api(api);
-        known &= filter.api.is_some();
-    }
-    let of_app = query.app.as_deref().map(|label| app(directory, label).ok().flatten());
-    known &= of_app != Some(None);
-    if !known {
-        return Vec::new();
-    }
+    let filter = Filter { limit: query.limit.as_deref(), corp, api: api.flatten(), ..Filter::default() };
     let mut usage = find(&filter);
-    if let Some(Some(app)) = of_app {
+    if let Some(app) = app {
         usage.retain(|usage| governs(usage, app, directory));
     }
-    usage
+    Ok(usage)
 }
 
 /// Whether calls of an app count here, and those of other corps do not.

@@ -9,11 +9,12 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::watch;
 
 use crate::ledger::directory::Directory;
-use crate::ledger::entry::{Body, Entry, Fetched};
+use crate::ledger::entry::{Body, CallRefused, Entry, Fetched};
 use crate::ledger::{LedgerHandle, Seq};
 use crate::store::sqlite::{EntryFilter, Reader};
+use crate::wecom::errcodes::FREQUENCY_LIMIT;
 
-use super::{CORP, Stage};
+use super::{CAP, CAPPED, CORP, Stage};
 
 /// One line on standard output. Whoever closed it has seen enough.
 pub(super) fn say(text: &str) {
@@ -21,7 +22,8 @@ pub(super) fn say(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-pub(super) fn opening(stage: &Stage, data_dir: &Path) {
+pub(super) fn opening(stage: &Stage, data_dir: &Path, kept: bool) {
+    let keys = if kept { "these keys stay in that ledger" } else { "these keys end with the demo" };
     let (label, key) = stage.key(0);
     let admin = stage.admin.expose_secret();
     let gateway = &stage.gateway;
@@ -33,7 +35,8 @@ pub(super) fn opening(stage: &Stage, data_dir: &Path) {
                  ledger  {}
 
 Five simulated programs call WeCom through the ledger; none of them knows that it is there.
-Try it yourself, in another terminal (these keys end with the demo):
+So that you need not wait for a refusal, {CAPPED} is set to {CAP} calls a minute; the profile's number is larger.
+Try it yourself, in another terminal ({keys}):
 
   # a token, as every SDK gets one: the API key stands where the secret was
   curl '{gateway}/cgi-bin/gettoken?corpid={CORP}&corpsecret={key}'
@@ -126,10 +129,12 @@ fn tell(told: &mut Told, entry: &Entry, directory: &Directory) {
             if refused.count > 1 {
                 return;
             }
-            format!(
-                "refused  {app}: {api} is at {} of {} ({}): 45009 without asking WeCom",
-                refused.used, refused.cap, refused.limit
-            )
+            if refused.errcode == FREQUENCY_LIMIT {
+                let CallRefused { used, cap, limit, .. } = refused;
+                format!("refused  {app}: {api} is at {used} of {cap} ({limit}): 45009 without asking WeCom")
+            } else {
+                format!("refused  {app}: the key may not use {api}: {} without asking WeCom", refused.errcode)
+            }
         }
         Body::CallExpired(ended) => format!("expired  {app}: {api}: {}", ended.reason),
         _ => return,
@@ -152,14 +157,23 @@ async fn status(told: &Told, ledger: &LedgerHandle) {
     let busiest = busiest.await.ok().flatten().unwrap_or_else(|| "nothing used".to_owned());
     let Told { calls, refused, fetches, healed, .. } = told;
     say(&format!(
-        "         ── {calls} calls, {refused} refused, {fetches} tokens fetched, {healed} healed · fullest: {busiest}"
+        "         ── {}, {refused} refused, {} fetched, {healed} healed · fullest: {busiest}",
+        count(*calls, "call"),
+        count(*fetches, "token")
     ));
+}
+
+fn count(number: u64, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 pub(super) fn closing(told: &Told, kept: Option<&Path>) {
     let Told { calls, refused, fetches, healed, head, .. } = told;
     say(&format!(
-        "\n{calls} calls, {refused} refused, {fetches} tokens fetched, {healed} calls healed: {head} entries."
+        "\n{}, {refused} refused, {} fetched, {} healed: {head} entries.",
+        count(*calls, "call"),
+        count(*fetches, "token"),
+        count(*healed, "call")
     ));
     match kept {
         Some(path) => {

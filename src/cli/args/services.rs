@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 
-use crate::config::{DemoOptions, SandboxOptions, Settings, Windows};
+use crate::config::{self, ConfigError, DemoOptions, SandboxOptions, Settings, Windows};
 
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -18,22 +18,28 @@ pub struct Demo {
     /// End after this many seconds [default: at Ctrl-C]
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration: Option<u64>,
+    /// Where to keep the data: a new directory, or that of an earlier demo [default: a temporary one]
+    // In place of the global flag: never, by an environment variable, the directory of a real service.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    // This command has no result to print.
+    #[arg(long, hide = true)]
+    json: bool,
 }
 
 impl Demo {
-    /// Only a directory that was named is used: never, by an environment variable, that of a real service.
-    pub fn options(self, data_dir: Option<PathBuf>) -> DemoOptions {
+    pub fn options(self) -> DemoOptions {
         let duration = self.duration.map(Duration::from_secs);
-        DemoOptions { data_dir, listen: self.listen, duration }
+        DemoOptions { data_dir: self.data_dir, listen: self.listen, duration }
     }
 }
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where to listen; beyond loopback this needs TLS or --insecure-listen
+    /// Where to listen; beyond loopback this needs TLS or --insecure-listen [default: 127.0.0.1:8700]
     #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
-    /// The WeCom that calls go to
+    /// The WeCom that calls go to [default: https://qyapi.weixin.qq.com]
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
     /// A name for the IP address that WeCom sees; limits per IP are shared under it
@@ -98,6 +104,14 @@ pub struct Sandbox {
     /// Threads that answer requests [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=512))]
     workers: Option<u64>,
+    /// Listen beyond loopback, where everybody can use the control API
+    #[arg(long)]
+    insecure_listen: bool,
+    // In place of the global flags, which have no meaning here: the sandbox keeps nothing.
+    #[arg(long, hide = true)]
+    data_dir: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,9 +123,10 @@ enum SandboxLimits {
 }
 
 impl Sandbox {
-    pub fn options(self) -> SandboxOptions {
+    pub fn options(self) -> Result<SandboxOptions, ConfigError> {
+        config::check_exposed_sandbox(self.listen, self.insecure_listen)?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        SandboxOptions {
+        Ok(SandboxOptions {
             listen: self.listen,
             windows: self.windows,
             same_token: self.same_token,
@@ -120,7 +135,7 @@ impl Sandbox {
             apps: self.apps.into_iter().map(|app| (app.agent_id, app.secret)).collect(),
             enforce_limits: self.limits == SandboxLimits::Default,
             workers: self.workers.map_or_else(cores, |workers| workers as usize),
-        }
+        })
     }
 }
 
@@ -135,10 +150,10 @@ impl FromStr for AgentSecret {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((agent_id, secret)) if !agent_id.is_empty() && !secret.is_empty() => {
+            Some((agent_id, secret)) if agent_id.parse::<u32>().is_ok() && !secret.is_empty() => {
                 Ok(Self { agent_id: agent_id.to_owned(), secret: SecretString::from(secret) })
             }
-            _ => Err("write it AGENT_ID=SECRET".to_owned()),
+            _ => Err("write it AGENT_ID=SECRET, with a number for AGENT_ID".to_owned()),
         }
     }
 }

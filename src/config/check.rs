@@ -1,0 +1,134 @@
+//! What each setting may be.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wecom::client::{Upstream, UpstreamError};
+
+use super::{
+    Call, CallSettings, ConfigError, DATA_DIR_VARIABLE, Log, LogFormat, LogSettings, Settings, Tls, Token,
+    TokenSettings, invalid, tls,
+};
+
+const PREFIX: &str = "WECOM_LEDGER_";
+/// Variables that only the tests look at.
+const OF_TESTS: &[&str] = &["WECOM_LEDGER_LONG", "WECOM_LEDGER_MODEL_CASES"];
+
+/// A variable of ours that nothing reads is a slip of the pen: whoever set it relies on it.
+pub fn check_variables(names: impl IntoIterator<Item = String>) -> Result<(), ConfigError> {
+    let test_clock = if cfg!(feature = "test-clock") { "WECOM_LEDGER_TEST_CLOCK_FILE" } else { "" };
+    let is_known = |name: &str| {
+        let tables = [
+            Settings::VARIABLES,
+            TokenSettings::VARIABLES,
+            CallSettings::VARIABLES,
+            LogSettings::VARIABLES,
+            OF_TESTS,
+            &[DATA_DIR_VARIABLE, test_clock],
+        ];
+        tables.iter().any(|table| table.contains(&name))
+    };
+    match names.into_iter().find(|name| name.starts_with(PREFIX) && !is_known(name)) {
+        None => Ok(()),
+        Some(name) => invalid(format!(
+            "the environment variable {name} is not a setting; `wecom-ledger config` shows every one"
+        )),
+    }
+}
+
+/// The sandbox asks nobody who they are.
+pub fn check_exposed_sandbox(listen: SocketAddr, insecure_listen: bool) -> Result<(), ConfigError> {
+    if listen.ip().is_loopback() || insecure_listen {
+        return Ok(());
+    }
+    invalid(format!(
+        "listening on {listen} would let everybody there control the sandbox and read what was sent to it; say \
+         --insecure-listen if that is wanted"
+    ))
+}
+
+pub(super) fn given<T>(value: Option<T>, name: &str) -> Result<T, ConfigError> {
+    value.map_or_else(|| invalid(format!("{name} has no default")), Ok)
+}
+
+pub(super) fn range(
+    name: &str,
+    value: Option<u64>,
+    allowed: RangeInclusive<u64>,
+) -> Result<u64, ConfigError> {
+    let value = given(value, name)?;
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    let (from, to) = allowed.into_inner();
+    invalid(format!("{name} must be {from} to {to}, not {value}"))
+}
+
+pub(super) fn check_upstream(upstream: String) -> Result<String, ConfigError> {
+    match Upstream::new(&upstream, Duration::ZERO) {
+        Err(error @ UpstreamError::Base(_)) => invalid(format!("{error}, not `{upstream}`")),
+        // What else can go wrong there is the machine's fault, and shows when the service starts.
+        Ok(_) | Err(UpstreamError::Client(_)) => Ok(upstream),
+    }
+}
+
+pub(super) fn check_egress_ip(name: String) -> Result<String, ConfigError> {
+    if (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(name);
+    }
+    invalid("egress_ip must be 1 to 64 printable ASCII characters without spaces, such as 203.0.113.7")
+}
+
+pub(super) fn check_tls(cert: Option<String>, key: Option<String>) -> Result<Option<Tls>, ConfigError> {
+    let path = |text: Option<String>| text.filter(|text| !text.is_empty()).map(PathBuf::from);
+    match (path(cert), path(key)) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => {
+            tls::load(&cert, &key)?;
+            Ok(Some(Tls { cert, key }))
+        }
+        (Some(_), None) => invalid("tls_cert is set but tls_key is not; set both or none"),
+        (None, Some(_)) => invalid("tls_key is set but tls_cert is not; set both or none"),
+    }
+}
+
+pub(super) fn check_token(token: &TokenSettings) -> Result<Token, ConfigError> {
+    let refresh_at_secs = range("token.refresh_at_secs", token.refresh_at_secs, 60..=7190)?;
+    let refresh_jitter_secs = range("token.refresh_jitter_secs", token.refresh_jitter_secs, 0..=3600)?;
+    if refresh_jitter_secs > refresh_at_secs / 2 {
+        return invalid("token.refresh_jitter_secs must be at most half of token.refresh_at_secs");
+    }
+    let fetch_timeout_secs = range("token.fetch_timeout_secs", token.fetch_timeout_secs, 1..=120)?;
+    Ok(Token { refresh_at_secs, refresh_jitter_secs, fetch_timeout_secs })
+}
+
+pub(super) fn check_call(call: &CallSettings) -> Result<Call, ConfigError> {
+    let call = Call {
+        connect_timeout_secs: range("call.connect_timeout_secs", call.connect_timeout_secs, 1..=60)?,
+        head_timeout_secs: range("call.head_timeout_secs", call.head_timeout_secs, 1..=3600)?,
+        idle_timeout_secs: range("call.idle_timeout_secs", call.idle_timeout_secs, 1..=3600)?,
+        total_timeout_secs: range("call.total_timeout_secs", call.total_timeout_secs, 1..=3600)?,
+        body_max_bytes: range("call.body_max_bytes", call.body_max_bytes, 1024..=1 << 30)?,
+    };
+    if call.total_timeout_secs < call.head_timeout_secs {
+        return invalid("call.total_timeout_secs must not be shorter than call.head_timeout_secs");
+    }
+    Ok(call)
+}
+
+pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {
+    let format = match given(log.format, "log.format")?.as_str() {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        other => return invalid(format!("log.format must be \"text\" or \"json\", not `{other}`")),
+    };
+    let level = given(log.level, "log.level")?;
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&level) {
+        return invalid(format!(
+            "log.level must be error, warn, info, debug or trace, not `{level}`: {error}"
+        ));
+    }
+    Ok(Log { format, level })
+}
