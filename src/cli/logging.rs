@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
+use tracing_subscriber::{Layer as _, Registry, fmt};
 
 use crate::config::{ConfigError, Environment, Log, LogFormat, Settings};
 
@@ -22,7 +22,7 @@ pub(super) fn without_file(level: &str, env: Environment<'_>) -> Result<Log, Con
 pub(super) fn start(log: &Log) {
     // How many workers actix starts is of interest only to those who ask for it.
     let directives = format!("actix_server=warn,{}", log.level);
-    let Ok(filter) = EnvFilter::builder().parse(directives) else { return };
+    let Ok(filter) = directives.parse::<Targets>() else { return };
     let layer = fmt::layer()
         .with_writer(std::io::stderr)
         .log_internal_errors(false)

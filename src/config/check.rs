@@ -125,7 +125,7 @@ pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {
         other => return invalid(format!("log.format must be \"text\" or \"json\", not `{other}`")),
     };
     let level = given(log.level, "log.level")?;
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&level) {
+    if let Err(error) = level.parse::<tracing_subscriber::filter::Targets>() {
         return invalid(format!(
             "log.level must be error, warn, info, debug or trace, not `{level}`: {error}"
         ));

@@ -1,7 +1,6 @@
 //! The server's side of TLS, from PEM files.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,8 +19,7 @@ pub fn load(certificates: &Path, key: &Path) -> Result<rustls::ServerConfig, Con
         Ok(key) => key,
         Err(error) => return unfit("tls_key", key, "a private key", &error),
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    rustls::ServerConfig::builder_with_provider(provider)
+    rustls::ServerConfig::builder_with_provider(crate::wecom::tls::provider())
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .or_else(|error| invalid(format!("tls_cert and tls_key can't be used together: {error}")))

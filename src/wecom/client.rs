@@ -106,6 +106,7 @@ impl Upstream {
     /// `connect` bounds resolving, connecting and the TLS handshake: nothing is sent before they are done.
     pub fn new(base: &str, connect: Duration) -> Result<Self, UpstreamError> {
         let base = parse_base(base)?;
+        super::tls::install();
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -11,6 +11,7 @@ pub mod path;
 pub mod errcodes;
 /// Answers of our own in the shape that WeCom's SDKs understand.
 pub mod reply;
+pub mod tls;
 
 /// Reads `errcode` out of an answer, whole or cut off.
 pub mod answer;

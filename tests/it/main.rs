@@ -16,6 +16,7 @@ mod refusals;
 mod restart;
 mod secrets;
 mod streams;
+mod tls;
 mod two_processes;
 mod upstream;
 mod wechatpy;

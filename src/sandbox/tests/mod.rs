@@ -40,6 +40,7 @@ impl Sandbox {
         };
         let config = Config { workers: 1, request_log: 10_000, ..config };
         let task = tokio::spawn(run(listener, config, shutdown));
+        crate::wecom::tls::install();
         let http = Client::builder().no_proxy().build().unwrap();
         Self { address, http, stop, task }
     }

@@ -34,6 +34,7 @@ pub const SECRET: &str = "sandbox-secret-1000001";
 
 /// A client that never waits for ever and never uses a proxy of the environment.
 pub fn client() -> reqwest::Client {
+    wecom_ledger::wecom::tls::install();
     reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap()
 }
 
