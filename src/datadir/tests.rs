@@ -33,6 +33,16 @@ async fn a_fresh_directory_gets_a_key_a_ledger_and_an_admin() {
 }
 
 #[tokio::test]
+async fn the_key_of_another_ledger_opens_nothing() {
+    let (dir, other) = (temp(), temp());
+    init(dir.path()).await.unwrap();
+    init(other.path()).await.unwrap();
+    std::fs::copy(other.path().join(KEY), dir.path().join(KEY)).unwrap();
+    let refused = open(dir.path(), None).await.err().unwrap();
+    assert!(matches!(refused, DataDirError::ForeignKey(_)), "{refused}");
+}
+
+#[tokio::test]
 async fn a_second_init_is_refused_and_changes_nothing() {
     let dir = temp();
     let key = init(dir.path()).await.unwrap();

@@ -102,6 +102,15 @@ async fn entries_can_be_neither_changed_nor_deleted() {
         let error = sqlx::query(statement).execute(&mut raw).await.unwrap_err().to_string();
         assert!(error.contains("append-only"), "{error}");
     }
+    // Replacing deletes without asking the triggers for deletes, and a gap would look like a removed entry.
+    for statement in [
+        "insert or replace into entry (seq, kind, tick, at) values (1, 1, 0, 0)",
+        "insert into entry (seq, kind, tick, at) values (2, 1, 0, 0) on conflict do update set tick = 0",
+        "insert into entry (seq, kind, tick, at) values (4, 1, 0, 0)",
+    ] {
+        let error = sqlx::query(statement).execute(&mut raw).await.unwrap_err().to_string();
+        assert!(error.contains("one after the other"), "{error}");
+    }
 }
 
 #[tokio::test]
