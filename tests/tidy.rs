@@ -34,51 +34,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sandbox", &["sandbox", "wecom"]),
 ];
 
-/// What must not stand in a layer, by name.
-const FORBIDDEN: &[(&str, &[&str])] = &[
-    (
-        "quota",
-        &[
-            "tokio",
-            "sqlx",
-            "actix_web",
-            "reqwest",
-            "std::time",
-            "std::fs",
-            "std::net",
-            "SystemTime",
-            "Instant::now",
-        ],
-    ),
-    (
-        "ledger/decide",
-        &[
-            "tokio",
-            "sqlx",
-            "actix_web",
-            "reqwest",
-            "std::time",
-            "std::fs",
-            "SystemTime",
-            "Instant::now",
-            "getrandom",
-        ],
-    ),
-    (
-        "ledger/apply",
-        &[
-            "tokio",
-            "sqlx",
-            "actix_web",
-            "reqwest",
-            "std::time",
-            "std::fs",
-            "SystemTime",
-            "Instant::now",
-            "getrandom",
-        ],
-    ),
+/// What pure code must not know of.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "sqlx",
+    "actix_web",
+    "reqwest",
+    "std::time",
+    "std::fs",
+    "std::net",
+    "SystemTime",
+    "Instant::now",
+    "getrandom",
 ];
+
+/// What must not stand in a layer, by name.
+const FORBIDDEN: &[(&str, &[&str])] =
+    &[("quota", IMPURE), ("ledger/decide", IMPURE), ("ledger/apply", IMPURE)];
 
 fn sources() -> Vec<(String, PathBuf)> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -45,7 +45,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             return Ok(crate::app::serve(config).await?);
         }
         Command::Demo(demo) => {
-            logging::start(&logging::without_file("info", &env)?);
+            // The demo tells its own story, and the log would tell half of it again.
+            logging::start(&logging::without_file("warn", &env)?);
             return Ok(crate::app::demo(demo.options()).await?);
         }
         Command::Sandbox(sandbox) => {

@@ -59,7 +59,6 @@ struct Rejected {
 pub(super) type Answer = oneshot::Sender<Outgoing>;
 
 pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
-    let begun = Instant::now();
     let outgoing = match attempt(&gateway, &call, &Rejected::default()).await {
         Attempt::Unanswered(outgoing) => outgoing,
         Attempt::Answered(admitted, read) => match outdated(&call, &admitted, &read) {
@@ -78,7 +77,6 @@ pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
             }
         },
     };
-    tracing::debug!(api = %call.api, elapsed_us = begun.elapsed().as_micros() as u64, "answered");
     let _ = answer.send(outgoing);
 }
 
