@@ -12,8 +12,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::Parser as _;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -29,8 +32,32 @@ fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The program: parses the command line, runs the command, says what went wrong. It is a part of the library because
+/// the compiler generates a future's code where it is first polled: here, and not a second time beside `main`.
+pub fn main() -> ExitCode {
+    // What this program writes is for its owner alone, whatever directory it is told to use.
+    // SAFETY: only sets a number of the process; no other thread is there yet.
+    unsafe { libc::umask(0o077) };
+    // A write beyond the limit of a file's size (`ulimit -f`) is an error like a full disk, and no reason to die.
+    // SAFETY: only says how a signal is treated; no other thread is there yet.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::Failed(error.into())),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr(), "error: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
 /// Runs one command to its end.
-pub async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { data_dir, json, command } = cli;
     // Whoever mistook a setting's name must be able to look it up.
     if !matches!(command, Command::Config) || json {
