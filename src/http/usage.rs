@@ -87,7 +87,7 @@ pub async fn report(
             let usage = matching(&query, &directory, |filter| {
                 let account_cap =
                     |corp: u64| state.directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
-                state.meters.usage(now.tick, filter, account_cap)
+                state.meters.usage(now, filter, account_cap)
             })?;
             Ok((usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
         })

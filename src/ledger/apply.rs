@@ -4,11 +4,11 @@ mod credential;
 
 use std::sync::Arc;
 
-use crate::quota::{Cap, Cost, Facets, Meters};
+use crate::quota::{Cap, Cost, Facets, Meters, Moment};
 
 use super::command::RefusalKey;
 use super::directory::{ApiKey, App, Corp, Credential, Directory};
-use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, LimitsPut, Seq};
+use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, LimitsPut, Seq, Target};
 use super::state::{EXPIRY_MARGIN_MS, Limits, OTHER_API, Pending, PendingWhat, Process, State};
 use credential::{begin_fetch, end_fetch, fail_fetch, mark_used, unblock, with_row};
 
@@ -38,9 +38,9 @@ pub fn apply(state: &mut State, entry: &Entry) {
                 mark_used(state, entry.refs, credential);
             }
             let what = if x.reserved { PendingWhat::Reserved } else { PendingWhat::Call };
-            take(state, entry, what, x.cost, deadline);
+            take(state, entry, what, x.cost, Some(&x.target), deadline);
         }
-        Body::CallPosted(x) => settle(state, entry, x.pending, Some(x.cost), 0),
+        Body::CallPosted(x) => settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))), 0),
         Body::CallExpired(x) => settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS),
         Body::CallVoided(x) => void(state, x.pending),
         Body::CallLate(CallPosted { pending, .. }) => {
@@ -49,7 +49,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         Body::CallRefused(x) => refused(state, entry, x),
         Body::CredentialPending(x) => {
             let deadline = entry.tick + i64::from(x.timeout_ms);
-            take(state, entry, PendingWhat::Fetch, 1, deadline);
+            take(state, entry, PendingWhat::Fetch, Cost::CALL, None, deadline);
             begin_fetch(state, entry);
         }
         Body::CredentialPosted(x) => {
@@ -73,7 +73,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
         other => apply_rare(state, entry, other),
     }
     if entry.seq.is_multiple_of(PRUNE_EVERY) {
-        state.meters.prune(entry.tick);
+        state.meters.prune(moment(entry, 0));
     }
 }
 
@@ -104,7 +104,7 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
                 state.unknown_apis += 1;
             }
         }
-        Body::LimitsPut(x) => put_limits(state, entry.tick, x),
+        Body::LimitsPut(x) => put_limits(state, moment(entry, 0), x),
         _ => apply_directory(Arc::make_mut(&mut state.directory), entry, body),
     }
 }
@@ -181,7 +181,7 @@ fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
     unblock(&mut app.credential);
 }
 
-fn put_limits(state: &mut State, tick: i64, x: &LimitsPut) {
+fn put_limits(state: &mut State, now: Moment, x: &LimitsPut) {
     // A name that is not shipped can't be decided; what the meters refuse here was never in force.
     for own in &state.limits.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, None);
@@ -192,7 +192,7 @@ fn put_limits(state: &mut State, tick: i64, x: &LimitsPut) {
         // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
         in_flight(state, Meters::give_back);
         let _ = state.meters.switch(&profile);
-        in_flight(state, |meters, facets, cost| meters.take(facets, cost, tick));
+        in_flight(state, |meters, facets, cost| meters.take(facets, cost, now));
     }
     for own in &x.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
@@ -205,7 +205,7 @@ fn put_limits(state: &mut State, tick: i64, x: &LimitsPut) {
 fn in_flight(state: &mut State, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)) {
     for pending in state.pendings.values() {
         let name = api_name(&state.directory, pending.api);
-        change(&mut state.meters, &pending.facets(name), &calls(pending.cost));
+        change(&mut state.meters, &pending.facets(name), &pending.cost);
     }
 }
 
@@ -215,7 +215,14 @@ fn with_app(directory: &mut Directory, app: Option<Seq>, change: impl FnOnce(&mu
     }
 }
 
-fn take(state: &mut State, entry: &Entry, what: PendingWhat, cost: u64, deadline: i64) {
+fn take(
+    state: &mut State,
+    entry: &Entry,
+    what: PendingWhat,
+    cost: Cost,
+    target: Option<&Target>,
+    deadline: i64,
+) {
     let pending = Pending {
         what,
         corp: entry.refs.corp.unwrap_or(0),
@@ -225,17 +232,19 @@ fn take(state: &mut State, entry: &Entry, what: PendingWhat, cost: u64, deadline
         process: entry.process,
         egress_ip: state.egress_ip_of(entry.process),
         cost,
+        target: target.filter(|target| **target != Target::default()).cloned().map(Box::new),
         tick: entry.tick,
         deadline,
     };
     let name = api_name(&state.directory, pending.api);
-    state.meters.take(&pending.facets(name), &calls(cost), entry.tick);
+    state.meters.take(&pending.facets(name), &cost, moment(entry, 0));
     state.deadlines.insert((deadline, entry.seq));
     state.pendings.insert(entry.seq, pending);
 }
 
-fn calls(calls: u64) -> Cost {
-    Cost { calls, ..Cost::default() }
+/// The moment of an entry, or a margin later.
+fn moment(entry: &Entry, margin: i64) -> Moment {
+    Moment { tick: entry.tick + margin, at: entry.at + margin }
 }
 
 fn remove_pending(state: &mut State, seq: Seq) -> Option<Pending> {
@@ -244,12 +253,12 @@ fn remove_pending(state: &mut State, seq: Seq) -> Option<Pending> {
     Some(pending)
 }
 
-fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<u64>, margin: i64) {
+/// `posted`: what the call turned out to cost, and whether WeCom said that it was good; else it counts as reserved.
+fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<(Cost, bool)>, margin: i64) {
     let Some(pending) = remove_pending(state, seq) else { return };
     let name = api_name(&state.directory, pending.api);
-    let reserved = calls(pending.cost);
-    let spent = calls(posted.unwrap_or(pending.cost));
-    state.meters.settle(&pending.facets(name), &reserved, &spent, entry.tick + margin);
+    let (spent, ok) = posted.unwrap_or((pending.cost, false));
+    state.meters.settle(&pending.facets(name), &pending.cost, &spent, moment(entry, margin), ok);
     if margin > 0 && pending.what != PendingWhat::Fetch {
         state.remember_expired(seq, pending);
     }
@@ -258,7 +267,7 @@ fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<u64>, margi
 fn void(state: &mut State, seq: Seq) {
     let Some(pending) = remove_pending(state, seq) else { return };
     let name = api_name(&state.directory, pending.api);
-    state.meters.give_back(&pending.facets(name), &calls(pending.cost));
+    state.meters.give_back(&pending.facets(name), &pending.cost);
 }
 
 fn api_name(directory: &Directory, api: Seq) -> &str {

@@ -5,11 +5,7 @@ use crate::quota::{Cost, Operator, Reading};
 use super::entry::{AnswerNotes, Fingerprint, Plain, Scope, Seq};
 
 /// The time of a decision: see `clock`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    pub tick: i64,
-    pub at: i64,
-}
+pub use crate::quota::Moment as Now;
 
 /// On whose authority a call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

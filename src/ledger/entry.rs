@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::quota::Operator;
+use crate::quota::{Cost, Operator};
 
 /// The position of an entry in the log: dense from 1. As a reference, 0 never occurs.
 pub type Seq = u64;
@@ -227,7 +227,9 @@ pub struct CapOverride {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallPending {
     pub method: String,
-    pub cost: u64,
+    /// Reserved: an upper bound of what the call will turn out to take.
+    pub cost: Cost,
+    pub target: Target,
     /// The credential row whose token the call carries.
     pub credential: Option<Seq>,
     /// After this many milliseconds without an outcome the call counts as spent.
@@ -240,10 +242,21 @@ pub struct CallPending {
     pub retry_of: Option<Seq>,
 }
 
+/// Who or what a call reaches, where a limit tells them apart. Hashes are keyed: nobody is named here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The members that a message goes to, in rising order; empty where no limit asks for them.
+    pub members: Vec<u64>,
+    /// It goes to members that are not known one by one.
+    pub broadcast: bool,
+    /// The group chat or group robot; 0: none.
+    pub chat: u64,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallPosted {
     pub pending: Seq,
-    pub cost: u64,
+    pub cost: Cost,
     pub errcode: Option<i64>,
     pub http_status: u16,
     pub latency_us: u64,

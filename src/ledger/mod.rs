@@ -12,6 +12,7 @@ pub mod row;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod units;
 
 pub use command::{Command, Now, Rejected, Reply};
 pub use committer::{LedgerError, LedgerHandle};

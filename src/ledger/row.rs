@@ -4,9 +4,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::entry::{
     AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated,
-    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, Refs, Seq,
+    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, Refs, Seq, Target,
 };
 use super::kind::Kind;
+use super::units::{TargetDetail, Units};
 
 /// One row of the entry table; the columns are described in `migrations/0001_ledger.sql`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,18 @@ struct PendingDetail {
     reserved: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry_of: Option<Seq>,
+    #[serde(flatten)]
+    units: Units,
+    #[serde(flatten)]
+    target: TargetDetail,
+}
+
+#[derive(Serialize, serde::Deserialize, Default)]
+struct PostedDetail {
+    #[serde(flatten)]
+    units: Units,
+    #[serde(flatten)]
+    answer: AnswerNotes,
 }
 
 #[derive(Serialize, serde::Deserialize)]
@@ -199,25 +212,32 @@ impl Row {
 
     fn fill_pending(&mut self, x: &CallPending) {
         self.method = Some(x.method.clone());
-        self.cost = Some(x.cost);
+        self.cost = Some(x.cost.calls);
         self.credential_seq = x.credential;
         self.timeout_ms = Some(x.timeout_ms);
         self.request_bytes = Some(x.request_bytes);
         self.request_sha256 = x.request_sha256;
-        if x.reserved || x.retry_of.is_some() {
-            self.detail = json(&PendingDetail { reserved: x.reserved, retry_of: x.retry_of });
+        let units = Units::of(x.cost);
+        if x.reserved || x.retry_of.is_some() || units.is_some() || x.target != Target::default() {
+            self.detail = json(&PendingDetail {
+                reserved: x.reserved,
+                retry_of: x.retry_of,
+                units: units.unwrap_or_default(),
+                target: TargetDetail::of(&x.target),
+            });
         }
     }
 
     fn fill_posted(&mut self, x: &CallPosted) {
         self.pending_seq = Some(x.pending);
-        self.cost = Some(x.cost);
+        self.cost = Some(x.cost.calls);
         self.errcode = x.errcode;
         self.http_status = Some(x.http_status);
         self.latency_us = Some(x.latency_us);
         self.response_bytes = Some(x.response_bytes);
-        if x.answer != AnswerNotes::default() {
-            self.detail = json(&x.answer);
+        let units = Units::of(x.cost);
+        if x.answer != AnswerNotes::default() || units.is_some() {
+            self.detail = json(&PostedDetail { units: units.unwrap_or_default(), answer: x.answer.clone() });
         }
     }
 
@@ -305,10 +325,11 @@ impl Row {
     }
 
     fn pending(&self) -> Result<CallPending, DamagedRow> {
-        let PendingDetail { reserved, retry_of } = self.detail()?;
+        let PendingDetail { reserved, retry_of, units, target } = self.detail()?;
         Ok(CallPending {
             method: self.method.clone().ok_or_else(|| self.damaged("column method is empty"))?,
-            cost: self.need(self.cost, "cost")?,
+            cost: units.cost(self.need(self.cost, "cost")?),
+            target: target.target().ok_or_else(|| self.damaged("column detail: bad hashes"))?,
             credential: self.credential_seq,
             timeout_ms: self.need(self.timeout_ms, "timeout_ms")?,
             request_bytes: self.need(self.request_bytes, "request_bytes")?,
@@ -319,14 +340,15 @@ impl Row {
     }
 
     fn posted(&self) -> Result<CallPosted, DamagedRow> {
+        let PostedDetail { units, answer } = self.detail()?;
         Ok(CallPosted {
             pending: self.need(self.pending_seq, "pending_seq")?,
-            cost: self.need(self.cost, "cost")?,
+            cost: units.cost(self.need(self.cost, "cost")?),
             errcode: self.errcode,
             http_status: self.need(self.http_status, "http_status")?,
             latency_us: self.need(self.latency_us, "latency_us")?,
             response_bytes: self.need(self.response_bytes, "response_bytes")?,
-            answer: self.detail()?,
+            answer,
         })
     }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quota::{Facets, Meters, Operator, shipped};
+use crate::quota::{Cost, Facets, Meters, Operator, shipped};
 
 use super::command::{Caller, RefusalKey};
 use super::directory::Directory;
-use super::entry::{CapOverride, Scope, Seq};
+use super::entry::{CapOverride, Scope, Seq, Target};
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -85,7 +85,9 @@ pub struct Pending {
     pub api_key: Option<Seq>,
     pub process: Option<Seq>,
     pub egress_ip: Seq,
-    pub cost: u64,
+    pub cost: Cost,
+    /// None for the usual call, which goes to nobody in particular.
+    pub target: Option<Box<Target>>,
     pub tick: i64,
     pub deadline: i64,
 }
@@ -165,7 +167,8 @@ impl State {
 }
 
 impl Pending {
-    pub fn facets<'a>(&self, api_name: &'a str) -> Facets<'a> {
+    pub fn facets<'a>(&'a self, api_name: &'a str) -> Facets<'a> {
+        let target = self.target.as_deref();
         Facets {
             corp: self.corp,
             app: self.app,
@@ -173,6 +176,11 @@ impl Pending {
             api_name,
             egress_ip: self.egress_ip,
             api_key: self.api_key.unwrap_or(0),
+            members: target.map_or(&[], |target| &target.members),
+            broadcast: target.is_some_and(|target| target.broadcast),
+            chat: target.map_or(0, |target| target.chat),
+            // Only a judgement asks.
+            critical: false,
         }
     }
 }

@@ -4,8 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::limit::{Dimension, Scope, Unit};
 
+/// A moment in both of the ledger's times; neither goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Milliseconds of monotonic time: drives sliding windows.
+    pub tick: i64,
+    /// Wall time, Unix milliseconds in UTC: drives calendar windows.
+    pub at: i64,
+}
+
 /// The facets of one call. The numbers are references: `seq` of the entry that introduced the thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facets<'a> {
     pub corp: u64,
     pub app: u64,
@@ -13,6 +22,14 @@ pub struct Facets<'a> {
     pub api_name: &'a str,
     pub egress_ip: u64,
     pub api_key: u64,
+    /// Keyed hashes of the members that a message goes to, each once; empty where they are not known one by one.
+    pub members: &'a [u64],
+    /// A message goes to members that are not known one by one: it counts for every member of the app.
+    pub broadcast: bool,
+    /// Keyed hash of the group chat or group robot that a message goes to; 0: none.
+    pub chat: u64,
+    /// The call may use what is reserved for the most important ones.
+    pub critical: bool,
 }
 
 /// The key of a counter: one place for each [`Dimension`], zero where the scope does not have it.
@@ -38,11 +55,15 @@ pub struct Cost {
     pub person_times: u64,
     pub accounts: u64,
     pub apps: u64,
+    /// Trusted domains that are set.
+    pub domains: u64,
+    /// Times that somebody outside reads an article.
+    pub reads: u64,
 }
 
 impl Cost {
     /// One call that takes nothing else.
-    pub const CALL: Self = Self { calls: 1, person_times: 0, accounts: 0, apps: 0 };
+    pub const CALL: Self = Self { calls: 1, person_times: 0, accounts: 0, apps: 0, domains: 0, reads: 0 };
 
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
@@ -50,6 +71,8 @@ impl Cost {
             Unit::PersonTimes => self.person_times,
             Unit::Accounts => self.accounts,
             Unit::Apps => self.apps,
+            Unit::Domains => self.domains,
+            Unit::Reads => self.reads,
         }
     }
 }

@@ -16,6 +16,10 @@ pub enum Unit {
     PersonTimes,
     Accounts,
     Apps,
+    /// Trusted domains (可信域名) that are set.
+    Domains,
+    /// Times that somebody outside reads an article.
+    Reads,
 }
 
 /// The period over which a limit counts.

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facets::{Cost, Facets};
+use super::facets::{Cost, Facets, Moment};
 use super::limit::{Cap, Dimension, Limit, Mode};
 use super::profile::{Profile, ProfileError};
 use super::reading::{Filter, Judgement, Reading, Usage};
@@ -20,8 +20,8 @@ use super::track::{Look, Rule, Track};
 pub struct Meters {
     profile: String,
     tracks: Vec<Track>,
-    /// The latest tick that was the present.
-    now: i64,
+    /// The latest moment that was the present.
+    now: Moment,
 }
 
 /// Why a cap cannot be overridden.
@@ -46,7 +46,7 @@ impl Meters {
             });
             tracks[at].rules.push(Rule::new(limit.clone()));
         }
-        Ok(Self { profile: profile.name.clone(), tracks, now: i64::MIN })
+        Ok(Self { profile: profile.name.clone(), tracks, now: Moment { tick: i64::MIN, at: i64::MIN } })
     }
 
     /// The name of the active profile.
@@ -106,8 +106,8 @@ impl Meters {
     }
 
     /// Whether a call may go out now, against every limit that it matches, all or nothing. Changes nothing.
-    pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, tick: i64) -> Judgement {
-        let tick = tick.max(self.now);
+    pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Judgement {
+        let tick = now.tick.max(self.now.tick);
         let mut binding: Option<Look<'_>> = None;
         let mut refusing = Longest::default();
         let mut shadowing = Longest::default();
@@ -132,8 +132,8 @@ impl Meters {
     }
 
     /// All limits that have to do with a call, as they stand without it.
-    pub fn readings(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, tick: i64) -> Vec<Reading> {
-        let tick = tick.max(self.now);
+    pub fn readings(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Vec<Reading> {
+        let tick = now.tick.max(self.now.tick);
         let mut readings = Vec::new();
         for track in &self.tracks {
             track.look(facets, cost, account_cap, tick, |look| readings.push(look.reading(tick)));
@@ -142,9 +142,9 @@ impl Meters {
     }
 
     /// A call is pending: it is in flight from now on.
-    pub fn take(&mut self, facets: &Facets<'_>, cost: &Cost, tick: i64) {
-        self.now = self.now.max(tick);
-        let now = self.now;
+    pub fn take(&mut self, facets: &Facets<'_>, cost: &Cost, now: Moment) {
+        self.present(now);
+        let now = self.now.tick;
         for track in &mut self.tracks {
             track.change(facets, &[cost], |rule, grid, counter| {
                 counter.trim(grid, now);
@@ -155,7 +155,9 @@ impl Meters {
 
     /// A call was posted or has expired: what was `reserved` is no longer in flight, and what it turned out to cost
     /// counts until one window after `tick`, the latest moment at which it can have reached WeCom.
-    pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, tick: i64) {
+    pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, when: Moment, ok: bool) {
+        let _ = ok;
+        let tick = when.tick;
         for track in &mut self.tracks {
             track.change(facets, &[reserved, posted], |rule, grid, counter| {
                 counter.give_back(reserved.of(rule.limit.unit));
@@ -175,10 +177,10 @@ impl Meters {
 
     /// What every active key has used, by limit and key. `account_cap` tells that of a corp (and is asked for corp 0
     /// where a limit does not tell corps apart).
-    pub fn usage(&self, tick: i64, filter: &Filter<'_>, account_cap: impl Fn(u64) -> u64) -> Vec<Usage> {
+    pub fn usage(&self, now: Moment, filter: &Filter<'_>, account_cap: impl Fn(u64) -> u64) -> Vec<Usage> {
         let mut usage = Vec::new();
         for track in &self.tracks {
-            track.usage(tick.max(self.now), filter, &account_cap, &mut usage);
+            track.usage(now.tick.max(self.now.tick), filter, &account_cap, &mut usage);
         }
         // Stable: the keys of a limit are in order already.
         usage.sort_by(|a, b| a.reading.limit.cmp(&b.reading.limit));
@@ -187,11 +189,15 @@ impl Meters {
 
     /// Drops keys that are idle, a few hundred per call, going round. Never changes a judgement. Called once for
     /// about every hundred calls taken, it keeps the number of idle keys a small part of the whole.
-    pub fn prune(&mut self, tick: i64) {
-        self.now = self.now.max(tick);
+    pub fn prune(&mut self, now: Moment) {
+        self.present(now);
         for track in &mut self.tracks {
-            track.prune(self.now);
+            track.prune(self.now.tick);
         }
+    }
+
+    fn present(&mut self, now: Moment) {
+        self.now = Moment { tick: self.now.tick.max(now.tick), at: self.now.at.max(now.at) };
     }
 }
 

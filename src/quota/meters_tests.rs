@@ -2,16 +2,21 @@ use super::*;
 
 const MINUTE: i64 = 60_000;
 
+/// Wall time that goes with ledger time.
+fn at(tick: i64) -> Moment {
+    Moment { tick, at: tick }
+}
+
 fn meters() -> Meters {
     Meters::new(&shipped("qyh-2015", Operator::Corp).unwrap()).unwrap()
 }
 
 fn call(corp: u64, api: u64, egress_ip: u64) -> Facets<'static> {
-    Facets { corp, app: 1, api, api_name: "user/get", egress_ip, api_key: 1 }
+    Facets { corp, app: 1, api, api_name: "user/get", egress_ip, api_key: 1, ..Facets::default() }
 }
 
 fn judge(meters: &Meters, facets: &Facets<'_>, tick: i64) -> Judgement {
-    meters.judge(facets, &Cost::CALL, 500, tick)
+    meters.judge(facets, &Cost::CALL, 500, at(tick))
 }
 
 /// Admits and settles at once, as long as it is allowed.
@@ -19,8 +24,8 @@ fn spend(meters: &mut Meters, facets: &Facets<'_>, count: usize, tick: i64) -> u
     let spend_one = |_: &usize| {
         let admitted = judge(meters, facets, tick).is_admitted();
         if admitted {
-            meters.take(facets, &Cost::CALL, tick);
-            meters.settle(facets, &Cost::CALL, &Cost::CALL, tick);
+            meters.take(facets, &Cost::CALL, at(tick));
+            meters.settle(facets, &Cost::CALL, &Cost::CALL, at(tick), true);
         }
         admitted
     };
@@ -35,7 +40,7 @@ fn refusal(judgement: Judgement) -> Refusal {
 }
 
 fn used(meters: &Meters, facets: &Facets<'_>, tick: i64) -> Vec<u64> {
-    meters.readings(facets, &Cost::CALL, 500, tick).iter().map(|reading| reading.used).collect()
+    meters.readings(facets, &Cost::CALL, 500, at(tick)).iter().map(|reading| reading.used).collect()
 }
 
 #[test]
@@ -87,7 +92,7 @@ fn a_voided_call_leaves_no_trace() {
     let mut meters = meters();
     spend(&mut meters, &call(1, 1, 1), 10, 0);
     let before = meters.clone();
-    meters.take(&call(1, 1, 1), &Cost::CALL, 0);
+    meters.take(&call(1, 1, 1), &Cost::CALL, at(0));
     assert_eq!(used(&meters, &call(1, 1, 1), 0), [11; 4]);
     meters.give_back(&call(1, 1, 1), &Cost::CALL);
     assert_eq!(meters, before);
@@ -135,7 +140,7 @@ fn an_override_must_name_a_limit_that_can_tell_what_it_is_about() {
 #[test]
 fn a_call_that_needs_more_than_the_cap_can_never_pass() {
     let cost = Cost { calls: 1_001, ..Cost::default() };
-    let refusal = refusal(meters().judge(&call(1, 1, 1), &cost, 500, 0));
+    let refusal = refusal(meters().judge(&call(1, 1, 1), &cost, 500, at(0)));
     assert_eq!((&*refusal.reading.limit, refusal.retry_at), ("corp-api-minute", None));
 }
 
@@ -144,9 +149,9 @@ fn a_cost_of_nothing_passes_a_full_limit_and_leaves_no_key() {
     let mut meters = meters();
     spend(&mut meters, &call(1, 1, 1), 1_000, 0);
     let before = meters.clone();
-    let judgement = meters.judge(&call(1, 1, 1), &Cost::default(), 500, 0);
+    let judgement = meters.judge(&call(1, 1, 1), &Cost::default(), 500, at(0));
     assert_eq!(judgement, Judgement::Admitted { binding: None, shadowed: None });
-    meters.take(&call(9, 9, 9), &Cost::default(), 0);
+    meters.take(&call(9, 9, 9), &Cost::default(), at(0));
     assert_eq!(meters, before);
 }
 
@@ -182,9 +187,9 @@ fn usage_shows_the_active_keys_in_order_and_what_is_in_flight() {
     let mut meters = meters();
     spend(&mut meters, &call(2, 1, 1), 2, 0);
     spend(&mut meters, &call(1, 7, 1), 1, 0);
-    meters.take(&call(1, 7, 1), &Cost::CALL, 0);
+    meters.take(&call(1, 7, 1), &Cost::CALL, at(0));
     let usage = |tick, filter: Filter<'_>| {
-        let rows = meters.usage(tick, &filter, |_| 500);
+        let rows = meters.usage(at(tick), &filter, |_| 500);
         let row = |row: &Usage| {
             (row.reading.limit.to_string(), row.corp, row.egress_ip, row.reading.used, row.in_flight)
         };
@@ -207,14 +212,14 @@ fn pruning_drops_every_idle_key_in_the_end_and_no_other() {
     for corp in 1..=1_000 {
         spend(&mut meters, &call(corp, 1, corp), 1, 0);
     }
-    meters.take(&call(500, 1, 500), &Cost::CALL, 0);
+    meters.take(&call(500, 1, 500), &Cost::CALL, at(0));
     let empty_size = postcard::to_stdvec(&self::meters()).unwrap().len();
-    (0..5).for_each(|_| meters.prune(2 * MINUTE));
-    assert_eq!(meters.usage(2 * MINUTE, &Filter::default(), |_| 500).len(), 2 * 1_000 + 2);
-    (0..10).for_each(|_| meters.prune(62 * MINUTE));
+    (0..5).for_each(|_| meters.prune(at(2 * MINUTE)));
+    assert_eq!(meters.usage(at(2 * MINUTE), &Filter::default(), |_| 500).len(), 2 * 1_000 + 2);
+    (0..10).for_each(|_| meters.prune(at(62 * MINUTE)));
     assert_eq!(used(&meters, &call(500, 1, 500), 62 * MINUTE), [1; 4]);
     meters.give_back(&call(500, 1, 500), &Cost::CALL);
-    (0..2).for_each(|_| meters.prune(62 * MINUTE));
+    (0..2).for_each(|_| meters.prune(at(62 * MINUTE)));
     assert!(postcard::to_stdvec(&meters).unwrap().len() <= empty_size + 16);
 }
 
@@ -228,7 +233,7 @@ fn a_new_profile_judges_what_has_been_counted_under_the_old_one() {
     profile.limits.swap(0, 1);
     profile.limits.swap(1, 3);
     meters.switch(&profile).unwrap();
-    let readings = meters.readings(&call(1, 1, 1), &Cost::CALL, 500, 0);
+    let readings = meters.readings(&call(1, 1, 1), &Cost::CALL, 500, at(0));
     let mut caps: Vec<(&str, u64, u64)> = readings.iter().map(|r| (&*r.limit, r.cap, r.used)).collect();
     caps.sort_unstable();
     let hour_and_minute = [("corp-api-hour", 950, 900), ("corp-api-minute", 2_000, 900)];

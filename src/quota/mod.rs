@@ -43,7 +43,7 @@ mod profile_tests;
 #[cfg(test)]
 mod sliding_tests;
 
-pub use facets::{Cost, Facets};
+pub use facets::{Cost, Facets, Moment};
 pub use limit::{Apis, Cap, Dimension, Limit, Mode, Scope, Unit, Window};
 pub use meters::{Meters, OverrideError};
 pub use profile::{Operator, Profile, ProfileError, shipped, shipped_names};

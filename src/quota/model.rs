@@ -6,6 +6,11 @@ use super::*;
 
 pub(super) const ACCOUNT_CAP: u64 = 7;
 
+/// Wall time that goes with ledger time.
+pub(super) fn at(tick: i64) -> Moment {
+    Moment { tick, at: tick }
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Wait(i64),
@@ -99,7 +104,15 @@ pub(super) const NAMES: [&str; 3] = ["api0", "api1", "api2"];
 impl Call {
     pub(super) fn facets(&self) -> Facets<'static> {
         let api_name = NAMES[self.api as usize];
-        Facets { corp: self.corp, app: 1, api: self.api, api_name, egress_ip: self.ip, api_key: 1 }
+        Facets {
+            corp: self.corp,
+            app: 1,
+            api: self.api,
+            api_name,
+            egress_ip: self.ip,
+            api_key: 1,
+            ..Facets::default()
+        }
     }
 
     pub(super) fn shares_key(&self, limit: &Limit, other: &Self) -> bool {
@@ -144,7 +157,7 @@ impl World {
                     self.meters.give_back(&call.facets(), &call.cost);
                 }
             }
-            Op::Prune => self.meters.prune(self.now),
+            Op::Prune => self.meters.prune(at(self.now)),
             Op::Reload => {
                 let bytes = postcard::to_stdvec(&self.meters).unwrap();
                 let reloaded: Meters = postcard::from_bytes(&bytes).unwrap();
@@ -157,9 +170,9 @@ impl World {
     fn call(&mut self, corp: u64, api: u64, ip: u64, persons: u64) {
         let cost = Cost { person_times: persons, ..Cost::CALL };
         let call = Call { corp, api, ip, cost, pending: self.now, settled: None };
-        let judgement = self.meters.judge(&call.facets(), &cost, ACCOUNT_CAP, self.now);
+        let judgement = self.meters.judge(&call.facets(), &cost, ACCOUNT_CAP, at(self.now));
         if judgement.is_admitted() {
-            self.meters.take(&call.facets(), &cost, self.now);
+            self.meters.take(&call.facets(), &cost, at(self.now));
             self.calls.push(call);
         }
         self.judgements.push(judgement);
@@ -171,12 +184,12 @@ impl World {
     }
 
     fn settle(&mut self, which: usize, spared: u64, margin: i64) {
-        let Some(at) = self.in_flight(which) else { return };
-        let call = &mut self.calls[at];
+        let Some(found) = self.in_flight(which) else { return };
+        let call = &mut self.calls[found];
         let reserved = call.cost;
         call.cost.person_times = reserved.person_times.saturating_sub(spared);
         call.settled = Some(self.now + margin);
-        self.meters.settle(&call.facets(), &reserved, &call.cost, self.now + margin);
+        self.meters.settle(&call.facets(), &reserved, &call.cost, at(self.now + margin), true);
     }
 
     /// Recounts; `occupies` tells whether a call that settled at a tick still counts.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::model::{ACCOUNT_CAP, Call, NAMES, Op, World, every_key, ops, profile};
+use super::model::{ACCOUNT_CAP, Call, NAMES, Op, World, at, every_key, ops, profile};
 use super::*;
 
 proptest! {
@@ -14,7 +14,7 @@ proptest! {
         for op in &ops {
             world.step(op);
             for like in every_key() {
-                let readings = world.meters.readings(&like.facets(), &like.cost, ACCOUNT_CAP, world.now);
+                let readings = world.meters.readings(&like.facets(), &like.cost, ACCOUNT_CAP, at(world.now));
                 let matching = profile.limits.iter().filter(|limit| limit.apis.matches(NAMES[like.api as usize]));
                 prop_assert_eq!(readings.len(), matching.clone().count());
                 for limit in matching {
@@ -102,7 +102,7 @@ proptest! {
         let plain: Vec<Op> = ops.iter().filter(|op| !matches!(op, Op::Prune | Op::Reload)).cloned().collect();
         let (with, without) = (World::run(&profile, &ops), World::run(&profile, &plain));
         prop_assert_eq!(&with.judgements, &without.judgements);
-        let usage = |world: &World| world.meters.usage(world.now, &Filter::default(), |_| ACCOUNT_CAP);
+        let usage = |world: &World| world.meters.usage(at(world.now), &Filter::default(), |_| ACCOUNT_CAP);
         prop_assert_eq!(usage(&with), usage(&without));
     }
 
@@ -112,12 +112,12 @@ proptest! {
         for op in &ops {
             world.step(op);
             for like in every_key() {
-                let judge = |tick| world.meters.judge(&like.facets(), &like.cost, ACCOUNT_CAP, tick);
+                let judge = |tick| world.meters.judge(&like.facets(), &like.cost, ACCOUNT_CAP, at(tick));
                 let Judgement::Refused(refusal) = judge(world.now) else { continue };
-                let at = refusal.retry_at.unwrap();
-                prop_assert!(!judge(at - 1).is_admitted());
+                let retry = refusal.retry_at.unwrap();
+                prop_assert!(!judge(retry - 1).is_admitted());
                 let open = world.calls.iter().any(|call| call.settled.is_none());
-                prop_assert!(open || judge(at).is_admitted());
+                prop_assert!(open || judge(retry).is_admitted());
             }
         }
     }

@@ -4,7 +4,9 @@ use crate::ledger::command::{
     Admit, Caller, Now, Outcome, Refusal, RefusalKey, Rejected, Reply, Unauthorized,
 };
 use crate::ledger::directory::{ApiKey, App};
-use crate::ledger::entry::{Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq};
+use crate::ledger::entry::{
+    Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq, Target,
+};
 use crate::ledger::state::{PENDINGS_MAX, PendingWhat, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading};
 
@@ -34,7 +36,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     let (api, named) = api_ref(state, &admit.api);
     let api_key = admit.caller.api_key();
     let facets = facets(state, app, &admit, api, process);
-    match judge(state, &facets, &admit.cost, now.tick) {
+    match judge(state, &facets, &admit.cost, now) {
         Judgement::Refused(quota::Refusal { reading, retry_at, .. }) => {
             let key = RefusalKey {
                 corp: app.corp,
@@ -50,7 +52,8 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
             let body = Body::CallPending(CallPending {
                 method: admit.method,
-                cost: admit.cost.calls,
+                cost: admit.cost,
+                target: Target::default(),
                 credential,
                 timeout_ms: admit.timeout_ms,
                 request_bytes: admit.request_bytes,
@@ -66,9 +69,9 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
 }
 
 /// Judges a call against every limit that it matches.
-pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, tick: i64) -> Judgement {
+pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -> Judgement {
     let account_cap = state.directory.corps.get(&facets.corp).map_or(0, |corp| corp.account_cap);
-    state.meters.judge(facets, cost, account_cap, tick)
+    state.meters.judge(facets, cost, account_cap, now)
 }
 
 fn facets<'a>(state: &State, app: &App, admit: &'a Admit, api: Seq, process: Option<Seq>) -> Facets<'a> {
@@ -79,6 +82,7 @@ fn facets<'a>(state: &State, app: &App, admit: &'a Admit, api: Seq, process: Opt
         api_name: &admit.api,
         egress_ip: state.egress_ip_of(process),
         api_key: admit.caller.api_key().unwrap_or(0),
+        ..Facets::default()
     }
 }
 

@@ -55,9 +55,9 @@ pub(super) fn begin_fetch(
         api,
         api_name: GETTOKEN,
         egress_ip: state.egress_ip_of(process),
-        api_key: 0,
+        ..Facets::default()
     };
-    if let Judgement::Refused(refused) = judge(state, &facets, &Cost::CALL, now.tick) {
+    if let Judgement::Refused(refused) = judge(state, &facets, &Cost::CALL, now) {
         let quota::Refusal { reading, retry_at, .. } = refused;
         let reason =
             format!("limit {} of gettoken is used up ({} of {})", reading.limit, reading.used, reading.cap);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::ledger::canonical::{Names, line};
 use crate::ledger::entry::*;
 use crate::ledger::{Kind, Row};
-use crate::quota::Operator;
+use crate::quota::{Cost, Operator};
 
 use super::config;
 
@@ -103,11 +103,27 @@ fn introducing() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn cost() -> impl Strategy<Value = Cost> {
+    let more = proptest::option::of((any::<u64>(), any::<u64>(), 0..3_u64, 0..3_u64, 0..3_u64));
+    (any::<u64>(), more).prop_map(|(calls, more)| {
+        let (person_times, accounts, apps, domains, reads) = more.unwrap_or_default();
+        Cost { calls, person_times, accounts, apps, domains, reads }
+    })
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    let some = (proptest::collection::vec(any::<u64>(), 0..4), any::<bool>(), any::<u64>());
+    proptest::option::of(some).prop_map(|some| {
+        let (members, broadcast, chat) = some.unwrap_or_default();
+        Target { members, broadcast, chat }
+    })
+}
+
 fn posted() -> impl Strategy<Value = CallPosted> {
     let note = || proptest::option::of(text());
     let answer = (note(), note(), note(), note())
         .prop_map(|(hint, from_ip, errmsg, incomplete)| AnswerNotes { hint, from_ip, errmsg, incomplete });
-    let numbers = (any::<u64>(), any::<u16>(), any::<u64>(), any::<u64>());
+    let numbers = (cost(), any::<u16>(), any::<u64>(), any::<u64>());
     (seq(), proptest::option::of(any::<i64>()), numbers, answer).prop_map(
         |(pending, errcode, (cost, http_status, latency_us, response_bytes), answer)| CallPosted {
             pending,
@@ -124,12 +140,23 @@ fn posted() -> impl Strategy<Value = CallPosted> {
 fn call() -> impl Strategy<Value = Body> {
     let maybe = || proptest::option::of(seq());
     let digest = proptest::option::of(any::<[u8; 32]>());
-    let pending = (text(), any::<u64>(), maybe(), any::<u32>(), any::<u64>(), digest, maybe(), any::<bool>())
+    let costs = (cost(), target());
+    let pending = (text(), costs, maybe(), any::<u32>(), any::<u64>(), digest, maybe(), any::<bool>())
         .prop_map(
-            |(method, cost, credential, timeout_ms, request_bytes, request_sha256, retry_of, reserved)| {
+            |(
+                method,
+                (cost, target),
+                credential,
+                timeout_ms,
+                request_bytes,
+                request_sha256,
+                retry_of,
+                reserved,
+            )| {
                 Body::CallPending(CallPending {
                     method,
                     cost,
+                    target,
                     credential,
                     timeout_ms,
                     request_bytes,

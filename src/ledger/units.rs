@@ -1,0 +1,73 @@
+//! What a call costs beyond being a call, and whom it reaches, as the `detail` of its row has it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::quota::Cost;
+
+use super::entry::Target;
+
+/// The units other than calls; most calls take none of them.
+#[derive(Serialize, Deserialize, Default)]
+pub(super) struct Units {
+    #[serde(default, skip_serializing_if = "is_zero")]
+    person_times: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    accounts: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    apps: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    domains: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    reads: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+impl Units {
+    /// None: the cost is in calls alone.
+    pub(super) fn of(cost: Cost) -> Option<Self> {
+        let Cost { calls: _, person_times, accounts, apps, domains, reads } = cost;
+        let units = Self { person_times, accounts, apps, domains, reads };
+        (Cost { calls: 0, ..cost } != Cost::default()).then_some(units)
+    }
+
+    pub(super) fn cost(&self, calls: u64) -> Cost {
+        let Self { person_times, accounts, apps, domains, reads } = *self;
+        Cost { calls, person_times, accounts, apps, domains, reads }
+    }
+}
+
+/// Eight bytes a member, base64: a message to a thousand is 11 kB.
+#[derive(Serialize, Deserialize, Default)]
+pub(super) struct TargetDetail {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    members: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    broadcast: bool,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    chat: String,
+}
+
+impl TargetDetail {
+    pub(super) fn of(target: &Target) -> Self {
+        let bytes: Vec<u8> = target.members.iter().flat_map(|hash| hash.to_be_bytes()).collect();
+        Self {
+            members: STANDARD_NO_PAD.encode(bytes),
+            broadcast: target.broadcast,
+            chat: if target.chat == 0 { String::new() } else { format!("{:016x}", target.chat) },
+        }
+    }
+
+    pub(super) fn target(&self) -> Option<Target> {
+        let bytes = STANDARD_NO_PAD.decode(&self.members).ok()?;
+        let (hashes, rest) = bytes.as_chunks::<8>();
+        let chat = if self.chat.is_empty() { 0 } else { u64::from_str_radix(&self.chat, 16).ok()? };
+        let members = hashes.iter().map(|hash| u64::from_be_bytes(*hash)).collect();
+        rest.is_empty().then_some(Target { members, broadcast: self.broadcast, chat })
+    }
+}
