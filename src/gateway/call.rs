@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
-use crate::ledger::command::{Admit, Command, Outcome, Refusal, Reply as LedgerReply};
+use crate::ledger::command::{Admit, Ask, Command, Outcome, Refusal, Reply as LedgerReply};
 use crate::ledger::{LedgerError, Seq};
-use crate::quota::{Cost, Reading};
+use crate::quota::Reading;
 use crate::wecom::catalogue::Credential;
 use crate::wecom::client::{Method, Request, Response, SendError};
 use crate::wecom::errcodes;
@@ -158,7 +158,7 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
             app: call.identity.app,
             api: call.api.as_str().to_owned(),
             method: call.method.as_str().to_owned(),
-            cost: Cost::CALL,
+            ask: Ask::default(),
             needs_credential: call.param.is_some(),
             not_credential: rejected.credential,
             retry_of: rejected.attempt,
@@ -203,6 +203,11 @@ fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
                 Some(wait) => outgoing.header("retry-after", wait.to_string()),
                 None => outgoing,
             }
+        }
+        Refusal::Blocked { level, errcode, retry_at, .. } => {
+            let wait = seconds_until(*retry_at, tick).max(1);
+            Outgoing::own(&Reply::blocked(*errcode, call.api.as_str(), level.name(), wait))
+                .header("retry-after", wait.to_string())
         }
         Refusal::Unauthorized(why) => Outgoing::own(&unauthorized(*why)),
         Refusal::Busy => {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use crate::ledger::LedgerError;
-use crate::ledger::command::Outcome;
+use crate::ledger::command::{NotSent, Outcome};
 use crate::ledger::entry::AnswerNotes;
 use crate::wecom::answer::{self, Answer as Meaning, Kind};
 use crate::wecom::client::{BodyError, Response, ResponseBody};
@@ -102,6 +102,7 @@ impl Read {
         let failed = errcode.is_some_and(|errcode| errcode != 0);
         let worth_keeping = !errmsg.is_empty() && (failed || errmsg != ERRMSG_OK);
         Outcome::Posted {
+            not_sent: NotSent::default(),
             errcode,
             http_status: self.status,
             latency_us: self.begun.elapsed().as_micros() as u64,

@@ -10,7 +10,6 @@ use crate::ledger::Command;
 use crate::ledger::command::{Admit, ApiKeyChange, Caller, Outcome};
 use crate::ledger::entry::Scope;
 use crate::ledger::{Kind, Reply};
-use crate::quota::Cost;
 
 #[tokio::test]
 async fn a_call_is_reserved_and_posted_with_what_wecom_said() {
@@ -111,7 +110,7 @@ async fn a_client_cannot_void_a_call_that_the_gateway_makes() {
         app,
         api: "message/send".to_owned(),
         method: "POST".to_owned(),
-        cost: Cost::CALL,
+        ask: crate::ledger::command::Ask::default(),
         needs_credential: false,
         not_credential: None,
         retry_of: None,

@@ -9,10 +9,10 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::command::{Admit, Caller, Outcome, Refusal, Unauthorized};
+use crate::ledger::command::{Admit, Ask, Caller, NotSent, Outcome, Refusal, Unauthorized};
 use crate::ledger::entry::{AnswerNotes, Scope};
 use crate::ledger::{Command, Rejected, Reply, Seq};
-use crate::quota::{Cost, Reading};
+use crate::quota::Reading;
 use crate::wecom::catalogue;
 use crate::wecom::errmsg::ErrMsg;
 use crate::wecom::path::ApiName;
@@ -113,7 +113,7 @@ fn admit(client: &Client, call: NewCall<'_>, timeout: u32) -> Result<Admit, Prob
         app,
         method: method.to_owned(),
         api: call.api.into_owned(),
-        cost: Cost::CALL,
+        ask: Ask::default(),
         needs_credential: false,
         not_credential: None,
         retry_of: None,
@@ -150,6 +150,10 @@ fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
         Refusal::Limit { reading, retry_at, .. } => {
             present::refused(reading, *retry_at, Present::read(&state.ledger, &*state.clock))
         }
+        Refusal::Blocked { penalty, level, retry_at, .. } => {
+            let present = Present::read(&state.ledger, &*state.clock);
+            present::blocked(*penalty, *level, *retry_at, present)
+        }
         Refusal::Unauthorized(Unauthorized::Ended) => {
             Problem::unauthorized("this API key was revoked or paused, or the app was removed, just now")
         }
@@ -185,6 +189,7 @@ pub(super) async fn post(
     // SQLite's integers are signed.
     let bounded = |value: u64| value.min(i64::MAX as u64);
     let outcome = Outcome::Posted {
+        not_sent: NotSent::default(),
         errcode,
         http_status,
         latency_us: bounded(latency_us),

@@ -5,6 +5,7 @@ use actix_web::http::header::HeaderName;
 use crate::clock::Clock;
 use crate::ledger::LedgerHandle;
 use crate::ledger::canonical::instant;
+use crate::ledger::entry::{PenaltyLevel, Seq};
 use crate::quota::Reading;
 
 use super::problem::{self, Problem};
@@ -36,6 +37,20 @@ impl Present {
 /// `60s`; in milliseconds where seconds are not exact.
 pub fn window(ms: i64) -> String {
     if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+}
+
+/// The problem of a call that WeCom's own block holds back.
+pub fn blocked(penalty: Seq, level: PenaltyLevel, retry_at: i64, present: Present) -> Problem {
+    let retry = present.instant(retry_at);
+    let level = level.name();
+    Problem::new(
+        &problem::BLOCKED_BY_WECOM,
+        format!("WeCom blocks this API since it said that a limit per {level} is used up (entry {penalty}); one call may try at {retry}"),
+    )
+    .with("penalty", penalty)
+    .with("level", level)
+    .with("retry_at", Some(retry))
+    .retry_after(present.seconds_until(retry_at).max(1))
 }
 
 /// The problem, with `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers.

@@ -51,6 +51,8 @@ types! {
         "It was settled before, has expired, or was reserved with another key. Its entries are at /v1/entries.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
         "Bodies here are a few short members, 64 KiB at most.";
+    BLOCKED_BY_WECOM = "blocked-by-wecom", 429, "WeCom blocks this API for a time",
+        "It said that a limit is used up. Nothing was sent. /v1/incidents shows who had used it; wait until `retry_at`.";
     LIMIT_EXCEEDED = "limit-exceeded", 429, "A limit has no room for this call",
         "Nothing was taken. Wait until `retry_at`; /v1/usage shows who has used the limit.";
     INTERNAL = "internal", 500, "The service failed",

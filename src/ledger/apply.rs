@@ -1,15 +1,16 @@
 //! `apply`: what an entry does to the state. Pure and deterministic; never changes for a released kind.
 
 mod credential;
+mod limits;
 
 use std::sync::Arc;
 
-use crate::quota::{Cap, Cost, Facets, Meters, Moment};
+use crate::quota::{Cost, Moment};
 
 use super::command::RefusalKey;
 use super::directory::{ApiKey, App, Corp, Credential, Directory};
-use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, LimitsPut, Seq, Target};
-use super::state::{EXPIRY_MARGIN_MS, Limits, OTHER_API, Pending, PendingWhat, Process, State};
+use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, Seq, Target};
+use super::state::{EXPIRY_MARGIN_MS, OTHER_API, Pending, PendingWhat, Process, State};
 use credential::{begin_fetch, end_fetch, fail_fetch, mark_used, unblock, with_row};
 
 /// How many fetches that an invalidation forced are remembered.
@@ -104,7 +105,12 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
                 state.unknown_apis += 1;
             }
         }
-        Body::LimitsPut(x) => put_limits(state, moment(entry, 0), x),
+        Body::LimitsPut(x) => limits::put(state, moment(entry, 0), x),
+        Body::UsageDeclared(x) => limits::declare(state, entry, x),
+        Body::SizeLearned(x) => limits::learn(state, entry, x, false),
+        Body::SizeDeclared(x) => limits::learn(state, entry, x, true),
+        Body::PenaltyStarted(x) => limits::block(state, entry, x),
+        Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => state.penalties.end(x.started),
         _ => apply_directory(Arc::make_mut(&mut state.directory), entry, body),
     }
 }
@@ -181,34 +187,6 @@ fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
     unblock(&mut app.credential);
 }
 
-fn put_limits(state: &mut State, now: Moment, x: &LimitsPut) {
-    // A name that is not shipped can't be decided; what the meters refuse here was never in force.
-    for own in &state.limits.overrides {
-        let _ = state.meters.set_cap(&own.limit, own.corp, None);
-    }
-    if (&state.limits.profile, state.limits.operator) != (&x.profile, x.operator)
-        && let Some(profile) = crate::quota::shipped(&x.profile, x.operator)
-    {
-        // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
-        in_flight(state, Meters::give_back);
-        let _ = state.meters.switch(&profile);
-        in_flight(state, |meters, facets, cost| meters.take(facets, cost, now));
-    }
-    for own in &x.overrides {
-        let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
-    }
-    state.limits =
-        Limits { profile: x.profile.clone(), operator: x.operator, overrides: x.overrides.clone() };
-}
-
-/// Every call in flight once more.
-fn in_flight(state: &mut State, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)) {
-    for pending in state.pendings.values() {
-        let name = api_name(&state.directory, pending.api);
-        change(&mut state.meters, &pending.facets(name), &pending.cost);
-    }
-}
-
 fn with_app(directory: &mut Directory, app: Option<Seq>, change: impl FnOnce(&mut App)) {
     if let Some(app) = app.and_then(|app| directory.apps.get_mut(&app)) {
         change(app);
@@ -239,6 +217,9 @@ fn take(
     let name = api_name(&state.directory, pending.api);
     state.meters.take(&pending.facets(name), &cost, moment(entry, 0));
     state.deadlines.insert((deadline, entry.seq));
+    state.penalties.taken(entry.seq, &pending);
+    *state.pendings_of.entry(pending.api_key.unwrap_or(0)).or_default() += 1;
+    state.members_pending += pending.members();
     state.pendings.insert(entry.seq, pending);
 }
 
@@ -250,6 +231,15 @@ fn moment(entry: &Entry, margin: i64) -> Moment {
 fn remove_pending(state: &mut State, seq: Seq) -> Option<Pending> {
     let pending = state.pendings.remove(&seq)?;
     state.deadlines.remove(&(pending.deadline, seq));
+    state.penalties.ended(seq, &pending);
+    state.members_pending -= pending.members();
+    let holder = pending.api_key.unwrap_or(0);
+    if let Some(count) = state.pendings_of.get_mut(&holder) {
+        *count -= 1;
+        if *count == 0 {
+            state.pendings_of.remove(&holder);
+        }
+    }
     Some(pending)
 }
 

@@ -1,8 +1,8 @@
 //! What can be asked of the ledger, and what it answers.
 
-use crate::quota::{Cost, Operator, Reading};
+use crate::quota::{Operator, Reading, Unit};
 
-use super::entry::{AnswerNotes, Fingerprint, Plain, Scope, Seq};
+use super::entry::{AnswerNotes, Fingerprint, PenaltyLevel, Plain, Scope, Seq, Size};
 
 /// The time of a decision: see `clock`.
 pub use crate::quota::Moment as Now;
@@ -113,6 +113,25 @@ pub enum Command {
         app: Seq,
         caller: Caller,
     },
+    /// How large something is: from the answer of `call`, or, without one, declared by an operator.
+    Learn {
+        app: Option<Seq>,
+        corp: Seq,
+        size: Size,
+        call: Option<Seq>,
+    },
+    /// Usage that no call shows.
+    Declare {
+        corp_id: String,
+        agent_id: Option<String>,
+        unit: Unit,
+        amount: i64,
+        note: String,
+    },
+    /// An operator knows that WeCom's block is over.
+    ClearPenalty {
+        started: Seq,
+    },
     /// Writes down refusals that were answered without an entry of their own.
     FlushRefusals {
         refusal: RefusalKey,
@@ -143,7 +162,7 @@ pub struct Admit {
     pub app: Seq,
     pub api: String,
     pub method: String,
-    pub cost: Cost,
+    pub ask: Ask,
     /// The call carries the app's access token, so one must be valid.
     pub needs_credential: bool,
     /// Not this row: WeCom has just rejected it.
@@ -154,10 +173,52 @@ pub struct Admit {
     pub request_sha256: Option<[u8; 32]>,
 }
 
+/// What a call asks for beyond being a call; what it costs is decided by what the ledger knows of sizes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ask {
+    pub to: To,
+    /// Keyed hash of the group chat or group robot that it goes to; 0: none.
+    pub chat: u64,
+    pub accounts: u64,
+    pub domains: u64,
+}
+
+/// Who a message goes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum To {
+    #[default]
+    Nobody,
+    Members {
+        /// Keyed hashes, in rising order, each once.
+        users: Vec<u64>,
+        parties: Vec<u64>,
+        tags: Vec<u64>,
+        /// Departments and tags that could not be read: any of them may be the whole corp.
+        unreadable: u64,
+    },
+    /// So many person-times, whoever they are.
+    Count(u64),
+    /// Everybody whom the app can see; also where it can't be told who.
+    Everyone,
+    /// The members of the group chat.
+    Chat,
+}
+
+/// What an answer shows that was not sent, as far as that is not to count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotSent {
+    pub users: u64,
+    pub parties: Vec<u64>,
+    pub tags: Vec<u64>,
+    /// Nothing was.
+    pub all: bool,
+}
+
 /// How a call ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     Posted {
+        not_sent: NotSent,
         errcode: Option<i64>,
         http_status: u16,
         latency_us: u64,
@@ -257,6 +318,17 @@ pub enum Refusal {
     Limit {
         reading: Reading,
         retry_at: Option<i64>,
+        key: RefusalKey,
+        recorded: bool,
+    },
+    /// WeCom blocks this API after a limit was hit.
+    Blocked {
+        /// The `penalty.started` entry.
+        penalty: Seq,
+        level: PenaltyLevel,
+        errcode: i64,
+        /// When one call may try.
+        retry_at: i64,
         key: RefusalKey,
         recorded: bool,
     },

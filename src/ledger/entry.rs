@@ -3,9 +3,15 @@
 //! References between entries are sequence numbers: a corp, an app, an API key, an API name and a process are each
 //! known by the `seq` of the entry that introduced them, so the log explains itself without any other table.
 
+mod metered;
+
 use serde::{Deserialize, Serialize};
 
 use crate::quota::{Cost, Operator};
+
+pub use metered::{
+    Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, Size, SizeLearned, UsageDeclared,
+};
 
 /// The position of an entry in the log: dense from 1. As a reference, 0 never occurs.
 pub type Seq = u64;
@@ -82,6 +88,12 @@ pub enum Body {
     ApiKeyPaused,
     ApiKeyResumed,
     LimitsPut(LimitsPut),
+    UsageDeclared(UsageDeclared),
+    SizeLearned(SizeLearned),
+    PenaltyStarted(PenaltyStarted),
+    PenaltyEnded(PenaltyEnded),
+    PenaltyCleared(PenaltyEnded),
+    SizeDeclared(SizeLearned),
     CallPending(CallPending),
     CallPosted(CallPosted),
     CallVoided(CallEnded),
@@ -251,6 +263,29 @@ pub struct Target {
     pub broadcast: bool,
     /// The group chat or group robot; 0: none.
     pub chat: u64,
+    /// What the person-times are the sum of; none for a call that sends no message.
+    pub people: Option<People>,
+}
+
+/// The upper bound of a message's person-times, as it was put together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct People {
+    /// Members who were named one by one.
+    pub users: u64,
+    /// Departments, each with the size that was assumed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parties: Vec<(u64, u64)>,
+    /// Tags, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(u64, u64)>,
+    /// What was assumed for departments and tags that could not be read.
+    #[serde(default, skip_serializing_if = "nothing")]
+    pub unreadable: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn nothing(value: &u64) -> bool {
+    *value == 0
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -49,6 +49,9 @@ kinds! {
     ApiKeyPaused = 27, "api_key.paused";
     ApiKeyResumed = 28, "api_key.resumed";
     LimitsPut = 29, "limits.put";
+    UsageDeclared = 31, "usage.declared";
+    SizeDeclared = 33, "size.declared";
+    PenaltyCleared = 34, "penalty.cleared";
 
     CallPending = 40, "call.pending";
     CallPosted = 41, "call.posted";
@@ -56,6 +59,11 @@ kinds! {
     CallExpired = 43, "call.expired";
     CallLate = 44, "call.late";
     CallRefused = 45, "call.refused";
+    /// How many members something has: bounds what a message to it costs.
+    SizeLearned = 46, "size.learned";
+    /// WeCom said that a limit is used up.
+    PenaltyStarted = 47, "penalty.started";
+    PenaltyEnded = 48, "penalty.ended";
 
     CredentialPending = 60, "credential.pending";
     CredentialPosted = 61, "credential.posted";

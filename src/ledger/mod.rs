@@ -8,7 +8,9 @@ pub mod decide;
 pub mod directory;
 pub mod entry;
 pub mod kind;
+pub mod penalties;
 pub mod row;
+pub mod sizes;
 pub mod state;
 #[cfg(test)]
 mod tests;

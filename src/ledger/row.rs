@@ -109,6 +109,12 @@ impl Body {
             Body::ApiKeyPaused => Kind::ApiKeyPaused,
             Body::ApiKeyResumed => Kind::ApiKeyResumed,
             Body::LimitsPut(_) => Kind::LimitsPut,
+            Body::UsageDeclared(_) => Kind::UsageDeclared,
+            Body::SizeLearned(_) => Kind::SizeLearned,
+            Body::PenaltyStarted(_) => Kind::PenaltyStarted,
+            Body::PenaltyEnded(_) => Kind::PenaltyEnded,
+            Body::PenaltyCleared(_) => Kind::PenaltyCleared,
+            Body::SizeDeclared(_) => Kind::SizeDeclared,
             Body::CallPending(_) => Kind::CallPending,
             Body::CallPosted(_) => Kind::CallPosted,
             Body::CallVoided(_) => Kind::CallVoided,
@@ -172,6 +178,10 @@ impl Row {
             Body::AppPut(x) => self.detail = json(x),
             Body::ApiKeyCreated(x) => self.detail = json(x),
             Body::LimitsPut(x) => self.detail = json(x),
+            Body::UsageDeclared(x) => self.detail = json(x),
+            Body::SizeLearned(x) | Body::SizeDeclared(x) => self.detail = json(x),
+            Body::PenaltyStarted(x) => self.detail = json(x),
+            Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => self.detail = json(x),
             Body::CorpRemoved
             | Body::AppReset
             | Body::AppRemoved
@@ -286,6 +296,12 @@ impl Row {
             Kind::ApiKeyPaused => Body::ApiKeyPaused,
             Kind::ApiKeyResumed => Body::ApiKeyResumed,
             Kind::LimitsPut => Body::LimitsPut(self.detail()?),
+            Kind::UsageDeclared => Body::UsageDeclared(self.detail()?),
+            Kind::SizeLearned => Body::SizeLearned(self.detail()?),
+            Kind::PenaltyStarted => Body::PenaltyStarted(self.detail()?),
+            Kind::PenaltyEnded => Body::PenaltyEnded(self.detail()?),
+            Kind::PenaltyCleared => Body::PenaltyCleared(self.detail()?),
+            Kind::SizeDeclared => Body::SizeDeclared(self.detail()?),
             Kind::CallRefused => {
                 let RefusedDetail { limit, used, cap, count } = self.detail()?;
                 Body::CallRefused(CallRefused {

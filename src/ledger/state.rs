@@ -10,12 +10,20 @@ use crate::quota::{Cost, Facets, Meters, Operator, shipped};
 use super::command::{Caller, RefusalKey};
 use super::directory::Directory;
 use super::entry::{CapOverride, Scope, Seq, Target};
+use super::penalties::Penalties;
+use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
 pub const FOLD_VERSION: u32 = 4;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
+
+/// Of them, those of one API key: nobody takes all places.
+pub const PENDINGS_OF_KEY_MAX: usize = PENDINGS_MAX / 2;
+
+/// Recipients that all pending calls may name together, where a limit tells members apart: 8 bytes each.
+pub const MEMBERS_PENDING_MAX: usize = 4_000_000;
 
 /// Names of APIs that the catalogue does not know, at most; further ones share the name [`OTHER_API`] and its limits.
 pub const UNKNOWN_APIS_MAX: usize = 1_000;
@@ -40,6 +48,12 @@ pub struct State {
     pub limits: Limits,
     pub meters: Meters,
     pub pendings: BTreeMap<Seq, Pending>,
+    /// How many of them each API key has (0: none), so that one key can't take all places.
+    pub pendings_of: BTreeMap<Seq, usize>,
+    /// Hashes of members that all pendings have together.
+    pub members_pending: usize,
+    pub sizes: Sizes,
+    pub penalties: Penalties,
     /// (tick, pending) of every pending call and fetch.
     pub deadlines: BTreeSet<(i64, Seq)>,
     pub expired: BTreeMap<Seq, Pending>,
@@ -123,6 +137,10 @@ impl Default for State {
             meters,
             limits,
             pendings: BTreeMap::new(),
+            pendings_of: BTreeMap::new(),
+            members_pending: 0,
+            sizes: Sizes::default(),
+            penalties: Penalties::default(),
             deadlines: BTreeSet::new(),
             expired: BTreeMap::new(),
             processes: BTreeMap::new(),
@@ -167,6 +185,10 @@ impl State {
 }
 
 impl Pending {
+    pub(super) fn members(&self) -> usize {
+        self.target.as_ref().map_or(0, |target| target.members.len())
+    }
+
     pub fn facets<'a>(&'a self, api_name: &'a str) -> Facets<'a> {
         let target = self.target.as_deref();
         Facets {

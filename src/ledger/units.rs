@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quota::Cost;
 
-use super::entry::Target;
+use super::entry::{People, Target};
 
 /// The units other than calls; most calls take none of them.
 #[derive(Serialize, Deserialize, Default)]
@@ -51,23 +51,35 @@ pub(super) struct TargetDetail {
     broadcast: bool,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     chat: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    people: Option<People>,
 }
 
 impl TargetDetail {
     pub(super) fn of(target: &Target) -> Self {
-        let bytes: Vec<u8> = target.members.iter().flat_map(|hash| hash.to_be_bytes()).collect();
         Self {
-            members: STANDARD_NO_PAD.encode(bytes),
+            members: text_of(&target.members),
             broadcast: target.broadcast,
             chat: if target.chat == 0 { String::new() } else { format!("{:016x}", target.chat) },
+            people: target.people.clone(),
         }
     }
 
     pub(super) fn target(&self) -> Option<Target> {
-        let bytes = STANDARD_NO_PAD.decode(&self.members).ok()?;
-        let (hashes, rest) = bytes.as_chunks::<8>();
         let chat = if self.chat.is_empty() { 0 } else { u64::from_str_radix(&self.chat, 16).ok()? };
-        let members = hashes.iter().map(|hash| u64::from_be_bytes(*hash)).collect();
-        rest.is_empty().then_some(Target { members, broadcast: self.broadcast, chat })
+        let (broadcast, people) = (self.broadcast, self.people.clone());
+        Some(Target { members: hashes_of(&self.members)?, broadcast, chat, people })
     }
+}
+
+/// Hashes of members as text.
+pub(super) fn text_of(hashes: &[u64]) -> String {
+    let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_be_bytes()).collect();
+    STANDARD_NO_PAD.encode(bytes)
+}
+
+pub(super) fn hashes_of(text: &str) -> Option<Vec<u64>> {
+    let bytes = STANDARD_NO_PAD.decode(text).ok()?;
+    let (hashes, rest) = bytes.as_chunks::<8>();
+    rest.is_empty().then(|| hashes.iter().map(|hash| u64::from_be_bytes(*hash)).collect())
 }

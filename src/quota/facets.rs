@@ -65,6 +65,21 @@ impl Cost {
     /// One call that takes nothing else.
     pub const CALL: Self = Self { calls: 1, person_times: 0, accounts: 0, apps: 0, domains: 0, reads: 0 };
 
+    /// So much of one unit and nothing of the others.
+    pub fn in_unit(unit: Unit, amount: u64) -> Self {
+        let mut cost = Self::default();
+        let place = match unit {
+            Unit::Calls => &mut cost.calls,
+            Unit::PersonTimes => &mut cost.person_times,
+            Unit::Accounts => &mut cost.accounts,
+            Unit::Apps => &mut cost.apps,
+            Unit::Domains => &mut cost.domains,
+            Unit::Reads => &mut cost.reads,
+        };
+        *place = amount;
+        cost
+    }
+
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::Calls => self.calls,

@@ -21,6 +21,18 @@ impl Reply {
         Self::new(errcodes::FREQUENCY_LIMIT, "api freq out of limit, 接口调用超过限制", detail)
     }
 
+    /// 45009 or 45033: WeCom itself blocks this API for the time that goes with such a limit.
+    pub fn blocked(errcode: i64, api: &str, level: &str, seconds: i64) -> Self {
+        let detail = format!(
+            "WeCom blocks {api} since it said that a limit per {level} is used up; nothing was sent; \
+             one call may try again in {seconds} s"
+        );
+        if errcode == errcodes::CONCURRENCY_LIMIT {
+            return Self::new(errcode, "api concurrent out of limit, 接口并发调用超过限制", &detail);
+        }
+        Self::over_limit(&detail)
+    }
+
     /// 41001.
     pub fn token_missing(detail: &str) -> Self {
         Self::new(errcodes::TOKEN_MISSING, "access_token missing, 缺少access_token参数", detail)
@@ -107,6 +119,7 @@ mod tests {
     fn every_code_that_we_answer_is_in_the_table() {
         for reply in [
             Reply::over_limit(""),
+            Reply::blocked(45033, "user/get", "concurrent", 1),
             Reply::token_missing(""),
             Reply::token_invalid(""),
             Reply::token_expired(""),

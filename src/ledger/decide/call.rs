@@ -1,16 +1,19 @@
 //! Calls: permission, outcome, refusal.
 
-use crate::ledger::command::{
-    Admit, Caller, Now, Outcome, Refusal, RefusalKey, Rejected, Reply, Unauthorized,
-};
+use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Reply, Unauthorized};
 use crate::ledger::directory::{ApiKey, App};
-use crate::ledger::entry::{
-    Body, CallEnded, CallPending, CallPosted, CallRefused, Draft, Refs, Scope, Seq, Target,
-};
-use crate::ledger::state::{PENDINGS_MAX, PendingWhat, State};
+use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, PenaltyLevel, Refs, Scope, Seq, Target};
+use crate::ledger::penalties::{self, Penalty};
+use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading};
 
-use super::{Decision, Repeat, api_ref, draft, refs_of};
+use super::{Decision, Repeat, api_ref, ask, draft};
+
+/// The name that a refusal carries while WeCom blocks the API.
+pub const BLOCKED: &str = "blocked_by_wecom";
+
+/// How soon to ask again while one call finds out whether a block is over.
+const PROBE_PAUSE_MS: i64 = 1_000;
 
 /// The name that a refusal carries when a key may not do what it asked.
 pub const NOT_ALLOWED: &str = "not_allowed";
@@ -26,7 +29,8 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     if !may_call(state, admit.caller, &admit.api) {
         return not_allowed(state, &admit, app, now);
     }
-    if state.pendings.len() >= PENDINGS_MAX {
+    let held = state.pendings_of.get(&admit.caller.api_key().unwrap_or(0)).copied().unwrap_or(0);
+    if state.pendings.len() >= PENDINGS_MAX || held >= PENDINGS_OF_KEY_MAX {
         return refused(Refusal::Busy);
     }
     let credential = match credential_for(app, &admit, now) {
@@ -35,16 +39,27 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     };
     let (api, named) = api_ref(state, &admit.api);
     let api_key = admit.caller.api_key();
-    let facets = facets(state, app, &admit, api, process);
-    match judge(state, &facets, &admit.cost, now) {
+    let refusal_key = |limit: &str| RefusalKey {
+        corp: app.corp,
+        app: admit.app,
+        api: Some(api),
+        api_key,
+        limit: limit.to_owned(),
+    };
+    let keys = penalties::keys(app.corp, admit.app, state.egress_ip_of(process), api);
+    if let Some((_, penalty)) = state.penalties.holding(keys, now.tick) {
+        return blocked(state, penalty, refusal_key(BLOCKED), now);
+    }
+    let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
+    let one_by_one = tells_members_apart(state, api_name);
+    let (cost, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
+    if state.members_pending + target.members.len() > MEMBERS_PENDING_MAX {
+        return refused(Refusal::Busy);
+    }
+    let facets = facets(state, app, &admit, (api, api_name), &target, process);
+    match judge(state, &facets, &cost, now) {
         Judgement::Refused(quota::Refusal { reading, retry_at, .. }) => {
-            let key = RefusalKey {
-                corp: app.corp,
-                app: admit.app,
-                api: Some(api),
-                api_key,
-                limit: reading.limit.to_string(),
-            };
+            let key = refusal_key(&reading.limit);
             limit_refused(state, key, reading, retry_at, named, now)
         }
         Judgement::Admitted { binding, .. } => {
@@ -52,8 +67,8 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
             let body = Body::CallPending(CallPending {
                 method: admit.method,
-                cost: admit.cost,
-                target: Target::default(),
+                cost,
+                target,
                 credential,
                 timeout_ms: admit.timeout_ms,
                 request_bytes: admit.request_bytes,
@@ -74,15 +89,30 @@ pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -
     state.meters.judge(facets, cost, account_cap, now)
 }
 
-fn facets<'a>(state: &State, app: &App, admit: &'a Admit, api: Seq, process: Option<Seq>) -> Facets<'a> {
+/// Whether a limit on this API counts for each member.
+fn tells_members_apart(_state: &State, _api_name: &str) -> bool {
+    false
+}
+
+fn facets<'a>(
+    state: &State,
+    app: &App,
+    admit: &Admit,
+    (api, api_name): (Seq, &'a str),
+    target: &'a Target,
+    process: Option<Seq>,
+) -> Facets<'a> {
     Facets {
         corp: app.corp,
         app: admit.app,
         api,
-        api_name: &admit.api,
+        api_name,
         egress_ip: state.egress_ip_of(process),
         api_key: admit.caller.api_key().unwrap_or(0),
-        ..Facets::default()
+        members: &target.members,
+        broadcast: target.broadcast,
+        chat: target.chat,
+        critical: false,
     }
 }
 
@@ -151,6 +181,19 @@ fn limit_refused(
     Decision { drafts, repeat, ..Decision::reply(reply) }
 }
 
+/// WeCom's own block holds this call back.
+fn blocked(state: &State, penalty: &Penalty, key: RefusalKey, now: Now) -> Decision {
+    let recorded = recorded(state, &key, now);
+    let errcode = if penalty.level == PenaltyLevel::Concurrent { 45033 } else { 45009 };
+    let repeat = recorded.then(|| Repeat { key: key.clone(), errcode, used: 0, cap: 0 });
+    let drafts = if recorded { Vec::new() } else { vec![refusal_draft(key.clone(), 1, errcode, 0, 0)] };
+    // When the one that tries will be answered is not known: soon.
+    let retry_at = penalty.until.max(now.tick + PROBE_PAUSE_MS);
+    let (penalty, level) = (penalty.started, penalty.level);
+    let reply = Reply::Refused(Refusal::Blocked { penalty, level, errcode, retry_at, key, recorded });
+    Decision { drafts, repeat, ..Decision::reply(reply) }
+}
+
 /// Whether this second already has an entry for such a refusal; then only the count grows.
 fn recorded(state: &State, key: &RefusalKey, now: Now) -> bool {
     state.refused.get(key) == Some(&(now.tick / 1000))
@@ -165,56 +208,4 @@ pub(super) fn flush_refusals(key: RefusalKey, count: u64, errcode: i64, used: u6
     let mut decision = Decision::reply(Reply::Done { seq: 0, changed: true });
     decision.drafts.push(refusal_draft(key, count, errcode, used, cap));
     decision
-}
-
-/// `caller` is given where a client names the call, so that it can settle only its own, and only one that it makes
-/// itself: voiding a call that the gateway has under way would give back what WeCom has counted.
-pub(super) fn settle(state: &State, pending: Seq, outcome: &Outcome, caller: Option<Caller>) -> Decision {
-    let (found, late) = match (state.pendings.get(&pending), state.expired.get(&pending)) {
-        (Some(found), _) if found.what != PendingWhat::Fetch => (found, false),
-        (_, Some(found)) => (found, true),
-        _ => return Decision::rejected(no_such_pending(state, pending)),
-    };
-    let own = |caller| match caller {
-        Caller::Key(key) => found.api_key == Some(key),
-        Caller::Secret(secret) => {
-            let app = state.directory.apps.get(&found.app);
-            found.api_key.is_none() && app.is_some_and(|app| app.secret == secret)
-        }
-    };
-    if caller.is_some_and(|caller| !own(caller) || found.what != PendingWhat::Reserved) {
-        return Decision::rejected(no_such_pending(state, pending));
-    }
-    let posted = |cost| match outcome.clone() {
-        Outcome::Posted { errcode, http_status, latency_us, response_bytes, answer } => {
-            Some(CallPosted { pending, cost, errcode, http_status, latency_us, response_bytes, answer })
-        }
-        Outcome::Voided { .. } | Outcome::Expired { .. } => None,
-    };
-    let body = match (outcome, late) {
-        (Outcome::Posted { .. }, false) => posted(found.cost).map(Body::CallPosted),
-        (Outcome::Posted { .. }, true) => posted(found.cost).map(Body::CallLate),
-        (Outcome::Voided { reason }, false) => {
-            Some(Body::CallVoided(CallEnded { pending, reason: reason.clone() }))
-        }
-        (Outcome::Expired { reason }, false) => {
-            Some(Body::CallExpired(CallEnded { pending, reason: reason.clone() }))
-        }
-        (Outcome::Voided { .. } | Outcome::Expired { .. }, true) => None,
-    };
-    let reply = Reply::Settled { seq: state.head + 1 };
-    match body {
-        Some(body) => Decision::one(refs_of(found), body, reply),
-        None => Decision::rejected(Rejected::Conflict(format!(
-            "call {pending} has expired and counts as spent; that is final"
-        ))),
-    }
-}
-
-fn no_such_pending(state: &State, pending: Seq) -> Rejected {
-    if pending <= state.head {
-        Rejected::Conflict(format!("call {pending} is not pending: it was settled before, or is not yours"))
-    } else {
-        Rejected::NotFound(format!("there is no call {pending}"))
-    }
 }

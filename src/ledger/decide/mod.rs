@@ -1,8 +1,12 @@
 //! `decide`: which entries a command leads to. Pure: no I/O, no clock, nothing changed.
 
 mod admin;
+mod ask;
 mod call;
 mod credential;
+mod declare;
+mod penalty;
+mod settle;
 mod time;
 
 use std::collections::BTreeSet;
@@ -86,7 +90,12 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         }
         Command::Admit(admit) => call::admit(state, admit, now, process, false),
         Command::Reserve(admit) => call::admit(state, admit, now, process, true),
-        Command::Settle { pending, outcome, caller } => call::settle(state, pending, &outcome, caller),
+        Command::Settle { pending, outcome, caller } => settle::settle(state, pending, &outcome, caller, now),
+        Command::Learn { app, corp, size, call } => declare::learn(state, corp, app, size, call, now),
+        Command::Declare { corp_id, agent_id, unit, amount, note } => {
+            declare::usage(state, &corp_id, agent_id.as_deref(), unit, amount, note)
+        }
+        Command::ClearPenalty { started } => declare::clear_penalty(state, started),
         Command::FlushRefusals { refusal, count, errcode, used, cap } => {
             call::flush_refusals(refusal, count, errcode, used, cap)
         }

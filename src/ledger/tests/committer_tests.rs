@@ -9,7 +9,6 @@ use crate::ledger::command::{Admit, Caller, Command, FetchReason, Outcome, Refus
 use crate::ledger::committer::{self, Registration};
 use crate::ledger::entry::{AnswerNotes, Body, Scope, Seq};
 use crate::ledger::{Kind, LedgerError, LedgerHandle, Row};
-use crate::quota::Cost;
 use crate::vault::Vault;
 
 use super::machine::TestClock;
@@ -84,7 +83,7 @@ impl Fixture {
             app: self.app,
             api: api.to_owned(),
             method: "POST".to_owned(),
-            cost: Cost::CALL,
+            ask: crate::ledger::command::Ask::default(),
             needs_credential: false,
             not_credential: None,
             retry_of: None,
@@ -110,6 +109,7 @@ impl Fixture {
 
 pub(super) fn posted(pending: Seq) -> Command {
     let outcome = Outcome::Posted {
+        not_sent: crate::ledger::command::NotSent::default(),
         errcode: Some(0),
         http_status: 200,
         latency_us: 5,

@@ -6,7 +6,7 @@ use crate::ledger::command::{
     Admit, ApiKeyChange, Caller, Command, FetchOutcome, FetchReason, Outcome, Refusal, Reply,
 };
 use crate::ledger::entry::{AnswerNotes, Scope, Seq};
-use crate::quota::{Cost, Operator};
+use crate::quota::Operator;
 
 use super::naive::Call;
 use super::ops::{Fate, Op, Step, steps};
@@ -92,7 +92,7 @@ fn command(world: &World, who: usize, op: &Op) -> Option<Command> {
             app: app_seq(world, app),
             api: APIS[api].to_owned(),
             method: "POST".to_owned(),
-            cost: Cost::CALL,
+            ask: crate::ledger::command::Ask::default(),
             needs_credential,
             not_credential: None,
             retry_of: None,
@@ -188,6 +188,7 @@ fn outcome(how: u8) -> Outcome {
         0 | 1 => Outcome::Voided { reason: "not connected".to_owned() },
         2 => Outcome::Expired { reason: "broken".to_owned() },
         _ => Outcome::Posted {
+            not_sent: crate::ledger::command::NotSent::default(),
             errcode: Some(0),
             http_status: 200,
             latency_us: 1,

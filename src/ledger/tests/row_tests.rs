@@ -112,10 +112,15 @@ fn cost() -> impl Strategy<Value = Cost> {
 }
 
 fn target() -> impl Strategy<Value = Target> {
-    let some = (proptest::collection::vec(any::<u64>(), 0..4), any::<bool>(), any::<u64>());
+    let groups = || proptest::collection::vec(any::<(u64, u64)>(), 0..3);
+    let people = (any::<u64>(), groups(), groups(), 0..2_u64);
+    let people =
+        people.prop_map(|(users, parties, tags, unreadable)| People { users, parties, tags, unreadable });
+    let members = proptest::collection::vec(any::<u64>(), 0..4);
+    let some = (members, any::<bool>(), any::<u64>(), proptest::option::of(people));
     proptest::option::of(some).prop_map(|some| {
-        let (members, broadcast, chat) = some.unwrap_or_default();
-        Target { members, broadcast, chat }
+        let (members, broadcast, chat, people) = some.unwrap_or_default();
+        Target { members, broadcast, chat, people }
     })
 }
 

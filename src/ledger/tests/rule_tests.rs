@@ -5,7 +5,6 @@ use crate::ledger::command::{
 };
 use crate::ledger::entry::Seq;
 use crate::ledger::state::EXPIRY_MARGIN_MS;
-use crate::quota::Cost;
 
 use super::ops::Fate;
 use super::plain;
@@ -147,7 +146,7 @@ fn whoever_holds_another_apps_secret_settles_nothing() {
         app,
         api: "message/send".to_owned(),
         method: "POST".to_owned(),
-        cost: Cost::CALL,
+        ask: crate::ledger::command::Ask::default(),
         needs_credential: false,
         not_credential: None,
         retry_of: None,
@@ -226,7 +225,7 @@ fn a_reservation_outlives_the_process_that_took_it() {
         app,
         api: "message/send".to_owned(),
         method: "POST".to_owned(),
-        cost: Cost::CALL,
+        ask: crate::ledger::command::Ask::default(),
         needs_credential: false,
         not_credential: None,
         retry_of: None,

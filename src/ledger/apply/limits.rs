@@ -1,0 +1,56 @@
+//! Entries about limits: which hold, what no call shows, how large things are, what WeCom blocks.
+
+use crate::ledger::entry::{Entry, LimitsPut, PenaltyStarted, SizeLearned, UsageDeclared};
+use crate::ledger::penalties::Blocked;
+use crate::ledger::state::{Limits, State};
+use crate::quota::{Cap, Cost, Facets, Meters, Moment};
+
+use super::{api_name, moment};
+
+pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
+    // A name that is not shipped can't be decided; what the meters refuse here was never in force.
+    for own in &state.limits.overrides {
+        let _ = state.meters.set_cap(&own.limit, own.corp, None);
+    }
+    if (&state.limits.profile, state.limits.operator) != (&x.profile, x.operator)
+        && let Some(profile) = crate::quota::shipped(&x.profile, x.operator)
+    {
+        // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
+        in_flight(state, Meters::give_back);
+        let _ = state.meters.switch(&profile);
+        in_flight(state, |meters, facets, cost| meters.take(facets, cost, now));
+    }
+    for own in &x.overrides {
+        let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
+    }
+    state.limits =
+        Limits { profile: x.profile.clone(), operator: x.operator, overrides: x.overrides.clone() };
+}
+
+/// Every call in flight once more.
+fn in_flight(state: &mut State, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)) {
+    for pending in state.pendings.values() {
+        let name = api_name(&state.directory, pending.api);
+        change(&mut state.meters, &pending.facets(name), &pending.cost);
+    }
+}
+
+pub(super) fn declare(state: &mut State, entry: &Entry, x: &UsageDeclared) {
+    let facets =
+        Facets { corp: entry.refs.corp.unwrap_or(0), app: entry.refs.app.unwrap_or(0), ..Facets::default() };
+    let cost = Cost::in_unit(x.unit, x.amount.unsigned_abs());
+    if x.amount >= 0 {
+        state.meters.take(&facets, &cost, moment(entry, 0));
+        state.meters.settle(&facets, &cost, &cost, moment(entry, 0), true);
+    }
+}
+
+pub(super) fn learn(state: &mut State, entry: &Entry, x: &SizeLearned, declared: bool) {
+    let Some(corp) = entry.refs.corp else { return };
+    state.sizes.learn(corp, entry.refs.app.unwrap_or(0), &x.size, entry.tick, declared);
+}
+
+pub(super) fn block(state: &mut State, entry: &Entry, x: &PenaltyStarted) {
+    let key = Blocked { api: entry.refs.api.unwrap_or(0), blocks: x.blocks, whose: x.whose };
+    state.penalties.start(entry.seq, key, x, entry.tick);
+}

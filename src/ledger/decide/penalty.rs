@@ -1,0 +1,148 @@
+//! What follows when WeCom says that a limit is used up, although we had counted less, or had not been alone.
+//!
+//! How long it blocks is documented by the window that was exceeded (60 s, 60 min, the rest of the natural day, 30
+//! days: <https://developer.work.weixin.qq.com/document/path/90454>), but its answer does not say which one that was.
+//! So the limit that we had counted nearly full is taken for it; else the shortest. If the call that tries afterwards
+//! is refused as well, it was the next longer one.
+
+use crate::ledger::command::Now;
+use crate::ledger::entry::{Blocks, Body, Counted, Draft, PenaltyEnded, PenaltyLevel, PenaltyStarted, Seq};
+use crate::ledger::penalties::Penalty;
+use crate::ledger::state::{Pending, State};
+use crate::quota::{Dimension, Limit, Mode, Reading};
+
+use super::{draft, refs_of};
+
+/// "Too many at the same time".
+const CONCURRENT: i64 = 45033;
+
+/// A limit of which we had counted this many percent is taken for the one that WeCom means.
+const NEARLY_FULL_PERCENT: u64 = 90;
+
+/// The natural day is China's.
+const ZONE_MS: i64 = 8 * 3_600_000;
+const DAY_MS: i64 = 86_400_000;
+/// No time is documented for too many calls at once: so long first, and twice as long each time after.
+const CONCURRENT_MS: i64 = 1_000;
+const CONCURRENT_MAX_MS: i64 = 60_000;
+
+/// What is known of the refusal besides the call.
+#[derive(Default)]
+pub(super) struct Words<'a> {
+    pub hint: Option<&'a str>,
+    pub from_ip: Option<&'a str>,
+}
+
+/// The entry of a block, if this refusal begins one: a call that was on its way when it began says nothing new.
+pub(super) fn start(
+    state: &State,
+    seq: Seq,
+    pending: &Pending,
+    errcode: i64,
+    words: &Words<'_>,
+    now: Now,
+) -> Option<Draft> {
+    let tried = state.penalties.probed_by(seq, pending);
+    if tried.is_none() && state.penalties.was_under_way(seq, pending) {
+        return None;
+    }
+    let name = state.directory.apis.get(&pending.api).map_or("", String::as_str);
+    let account_cap = state.directory.corps.get(&pending.corp).map_or(0, |corp| corp.account_cap);
+    let readings = state.meters.readings(&pending.facets(name), &pending.cost, account_cap, now);
+    let limits: Vec<(&Limit, Reading)> = readings
+        .into_iter()
+        .filter_map(|reading| Some((state.meters.limits().find(|it| it.name == reading.limit)?, reading)))
+        .filter(|(limit, _)| limit.mode == Mode::Enforce)
+        .collect();
+    let meant = meant(&limits);
+    let blocks =
+        tried.map_or_else(|| meant.map_or(Blocks::Corp, |(limit, _)| blocks(limit)), |it| it.0.blocks);
+    let level = level(&limits, meant, errcode, tried.map(|(_, penalty)| penalty));
+    let until_tick = now.tick + duration(level, tried.map(|(_, penalty)| penalty), now);
+    let body = PenaltyStarted {
+        level,
+        blocks,
+        whose: match blocks {
+            Blocks::Corp => pending.corp,
+            Blocks::App => pending.app,
+            Blocks::EgressIp => pending.egress_ip,
+        },
+        until_tick,
+        call_seq: seq,
+        hint: words.hint.map(str::to_owned),
+        from_ip: words.from_ip.map(str::to_owned),
+        limit: meant.map(|(limit, _)| limit.name.to_string()),
+        counted: limits
+            .iter()
+            .map(|(limit, it)| Counted { limit: limit.name.to_string(), used: it.used, cap: it.cap })
+            .collect(),
+    };
+    Some(draft(refs_of(pending), Body::PenaltyStarted(body)))
+}
+
+/// The call that tried was answered: the block is over.
+pub(super) fn passed(state: &State, seq: Seq, pending: &Pending) -> Option<Draft> {
+    let (_, penalty) = state.penalties.probed_by(seq, pending)?;
+    let ended = PenaltyEnded { started: penalty.started, reason: "probe_passed".to_owned() };
+    Some(draft(refs_of(pending), Body::PenaltyEnded(ended)))
+}
+
+/// The fullest limit, if it is nearly full.
+fn meant<'a, 'b>(limits: &'b [(&'a Limit, Reading)]) -> Option<&'b (&'a Limit, Reading)> {
+    let share = |it: &Reading| u128::from(it.used) * 1_000_000 / u128::from(it.cap.max(1));
+    limits
+        .iter()
+        .filter(|(_, it)| it.used.saturating_mul(100) >= it.cap.saturating_mul(NEARLY_FULL_PERCENT))
+        .max_by_key(|(_, it)| share(it))
+}
+
+fn blocks(limit: &Limit) -> Blocks {
+    if limit.scope.has(Dimension::App) {
+        Blocks::App
+    } else if limit.scope.has(Dimension::Corp) {
+        Blocks::Corp
+    } else {
+        Blocks::EgressIp
+    }
+}
+
+fn level(
+    limits: &[(&Limit, Reading)],
+    meant: Option<&(&Limit, Reading)>,
+    errcode: i64,
+    before: Option<&Penalty>,
+) -> PenaltyLevel {
+    if errcode == CONCURRENT {
+        return PenaltyLevel::Concurrent;
+    }
+    let mut levels: Vec<PenaltyLevel> = limits.iter().filter_map(|(limit, _)| level_of(limit)).collect();
+    levels.sort_unstable();
+    let likely = meant.and_then(|(limit, _)| level_of(limit));
+    let first = likely.or_else(|| levels.first().copied()).unwrap_or(PenaltyLevel::Minute);
+    match before.map(|penalty| penalty.level).filter(|level| *level != PenaltyLevel::Concurrent) {
+        None => first,
+        Some(before) => levels.into_iter().find(|level| *level > before).unwrap_or(before).max(first),
+    }
+}
+
+fn level_of(limit: &Limit) -> Option<PenaltyLevel> {
+    match limit.window.ms() {
+        ..=60_000 => Some(PenaltyLevel::Minute),
+        ..=3_600_000 => Some(PenaltyLevel::Hour),
+        ..=DAY_MS => Some(PenaltyLevel::Day),
+        _ => Some(PenaltyLevel::Month),
+    }
+}
+
+fn duration(level: PenaltyLevel, before: Option<&Penalty>, now: Now) -> i64 {
+    match level {
+        PenaltyLevel::Concurrent => {
+            let times = before.map_or(0, |penalty| penalty.repeated + 1).min(6);
+            (CONCURRENT_MS << times).min(CONCURRENT_MAX_MS)
+        }
+        PenaltyLevel::Minute => 60_000,
+        PenaltyLevel::Hour => 3_600_000,
+        PenaltyLevel::Day => DAY_MS - (now.at + ZONE_MS).rem_euclid(DAY_MS),
+        PenaltyLevel::Month => 30 * DAY_MS,
+    }
+}

@@ -1,0 +1,158 @@
+//! What entries about limits carry: sizes that bound a cost, usage that no call shows, and WeCom's own blocks.
+
+use serde::{Deserialize, Serialize};
+
+use super::Seq;
+
+/// How many members something has, which bounds what a message to it costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SizeLearned {
+    #[serde(flatten)]
+    pub size: Size,
+    /// The call whose answer said so; none where an operator did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_seq: Option<Seq>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub enum Size {
+    /// Of the department alone, or with all below it.
+    Department { id: u64, with_children: bool, members: u64 },
+    /// The departments of the corp, each with its parent: replaces what was known.
+    Tree { departments: Vec<(u64, u64)> },
+    /// Members that a tag names one by one, and the departments that it names.
+    Tag { id: u64, members: u64, parties: Vec<u64> },
+    /// A group chat, by its keyed hash. `hashes` are its members, where a limit tells them apart.
+    Chat {
+        #[serde(with = "hex_u64")]
+        chat: u64,
+        members: u64,
+        #[serde(with = "hex_list", default, skip_serializing_if = "Vec::is_empty")]
+        hashes: Vec<u64>,
+    },
+    /// Members were added to a group chat, or removed from it; it may have as many more now.
+    ChatGrown {
+        #[serde(with = "hex_u64")]
+        chat: u64,
+        by: u64,
+    },
+    /// Everybody whom the app can see.
+    Everyone { members: u64 },
+    /// An account was created or moved: any department may have one more member.
+    Joined,
+}
+
+/// Usage that no call shows: an import that creates accounts, an app that was created, an article that was read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsageDeclared {
+    pub unit: crate::quota::Unit,
+    /// Below zero it takes back, which only a `total` can.
+    pub amount: i64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// WeCom said that a limit is used up, and blocks for a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PenaltyStarted {
+    pub level: PenaltyLevel,
+    pub blocks: Blocks,
+    /// That corp, app or egress IP.
+    pub whose: Seq,
+    pub until_tick: i64,
+    /// The refused call, whose entry has WeCom's words; or the refused fetch.
+    pub call_seq: Seq,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_ip: Option<String>,
+    /// The limit that is most likely meant: the one that we counted fullest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// What we had counted at that moment, in every limit that the call matches.
+    pub counted: Vec<Counted>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    pub limit: String,
+    pub used: u64,
+    pub cap: u64,
+}
+
+/// How long WeCom blocks, by the window that was exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PenaltyLevel {
+    /// Too many at the same time (45033): no time is documented.
+    Concurrent,
+    /// 60 seconds.
+    Minute,
+    /// 60 minutes.
+    Hour,
+    /// The rest of the natural day.
+    Day,
+    /// 30 days.
+    Month,
+}
+
+impl PenaltyLevel {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Concurrent => "concurrent",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+}
+
+/// Whose calls of the API are held back: the key of the limit that is most likely meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocks {
+    Corp,
+    App,
+    EgressIp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PenaltyEnded {
+    /// The `penalty.started` entry.
+    pub started: Seq,
+    /// `probe_passed` or `cleared`.
+    pub reason: String,
+}
+
+/// Eight bytes as hex, since JSON's numbers do not hold them everywhere.
+mod hex_u64 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+    pub fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format!("{value:016x}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(d)?;
+        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom("expected 16 hex digits"))
+    }
+}
+
+/// Many of them, base64.
+mod hex_list {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::ledger::units::{hashes_of, text_of};
+
+    pub fn serialize<S: Serializer>(hashes: &[u64], s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&text_of(hashes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
+        let text = String::deserialize(d)?;
+        hashes_of(&text).ok_or_else(|| D::Error::custom("expected base64 of eight bytes each"))
+    }
+}

@@ -1,0 +1,134 @@
+//! WeCom's own blocks: after a limit was hit it refuses for a documented time, and whoever goes on asking may make
+//! it longer. So the calls that a block is about are held back, and afterwards a single one tries first.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Blocks, PenaltyLevel, PenaltyStarted, Seq};
+use super::state::Pending;
+
+/// Blocks that are kept when they are over, because nobody has called since.
+const KEPT_MS: i64 = 3_600_000;
+
+/// Incidents that `/v1/incidents` lists, at most; their entries stay for ever.
+pub const INCIDENTS_MAX: usize = 1_000;
+
+/// What is held back: an API, of a corp, of one of its apps, or from an egress IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Blocked {
+    pub api: Seq,
+    pub blocks: Blocks,
+    /// The corp, app or egress IP.
+    pub whose: Seq,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Penalty {
+    /// The `penalty.started` entry.
+    pub started: Seq,
+    pub level: PenaltyLevel,
+    pub until: i64,
+    /// After `until` one call tries whether the block is over; the others wait for what it finds.
+    pub probe: Option<Seq>,
+    /// How often in a row the call that tried was refused as well.
+    pub repeated: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Penalties {
+    blocked: BTreeMap<Blocked, Penalty>,
+    /// The latest `penalty.started` entries.
+    pub incidents: VecDeque<Seq>,
+}
+
+/// The three ways in which a call can be blocked.
+pub fn keys(corp: Seq, app: Seq, egress_ip: Seq, api: Seq) -> [Blocked; 3] {
+    [(Blocks::Corp, corp), (Blocks::App, app), (Blocks::EgressIp, egress_ip)].map(|(blocks, whose)| Blocked {
+        api,
+        blocks,
+        whose,
+    })
+}
+
+fn keys_of(pending: &Pending) -> [Blocked; 3] {
+    keys(pending.corp, pending.app, pending.egress_ip, pending.api)
+}
+
+impl Penalties {
+    pub fn iter(&self) -> impl Iterator<Item = (&Blocked, &Penalty)> {
+        self.blocked.iter()
+    }
+
+    pub fn by_entry(&self, started: Seq) -> Option<(&Blocked, &Penalty)> {
+        self.blocked.iter().find(|(_, penalty)| penalty.started == started)
+    }
+
+    /// The block that holds this call back at `tick`, if one does: the one that does so longest.
+    pub fn holding(&self, keys: [Blocked; 3], tick: i64) -> Option<(Blocked, &Penalty)> {
+        if self.blocked.is_empty() {
+            return None;
+        }
+        let found = keys.into_iter().filter_map(|key| self.blocked.get(&key).map(|penalty| (key, penalty)));
+        found.filter(|(_, it)| tick < it.until || it.probe.is_some()).max_by_key(|(_, it)| it.until)
+    }
+
+    /// The block for which this call was the one that tries.
+    pub fn probed_by(&self, seq: Seq, pending: &Pending) -> Option<(Blocked, &Penalty)> {
+        if self.blocked.is_empty() {
+            return None;
+        }
+        let found = keys_of(pending).into_iter().filter_map(|key| self.blocked.get(&key).map(|it| (key, it)));
+        found.into_iter().find(|(_, penalty)| penalty.probe == Some(seq))
+    }
+
+    /// Whether a call was on its way already when a block began that now holds it back.
+    pub fn was_under_way(&self, seq: Seq, pending: &Pending) -> bool {
+        let found = keys_of(pending).into_iter().filter_map(|key| self.blocked.get(&key));
+        found.into_iter().any(|penalty| seq < penalty.started)
+    }
+
+    /// A call goes out: if it is the first one after a block, it is the one that tries.
+    pub(super) fn taken(&mut self, seq: Seq, pending: &Pending) {
+        if self.blocked.is_empty() {
+            return;
+        }
+        for key in keys_of(pending) {
+            if let Some(penalty) = self.blocked.get_mut(&key)
+                && penalty.until <= pending.tick
+                && penalty.probe.is_none()
+            {
+                penalty.probe = Some(seq);
+            }
+        }
+    }
+
+    /// A call has ended, however: it tries no more.
+    pub(super) fn ended(&mut self, seq: Seq, pending: &Pending) {
+        if self.blocked.is_empty() {
+            return;
+        }
+        for key in keys_of(pending) {
+            if let Some(penalty) = self.blocked.get_mut(&key)
+                && penalty.probe == Some(seq)
+            {
+                penalty.probe = None;
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, seq: Seq, key: Blocked, x: &PenaltyStarted, tick: i64) {
+        self.blocked.retain(|_, penalty| penalty.probe.is_some() || penalty.until + KEPT_MS > tick);
+        let repeated = self.blocked.get(&key).map_or(0, |before| before.repeated + 1);
+        let penalty = Penalty { started: seq, level: x.level, until: x.until_tick, probe: None, repeated };
+        self.blocked.insert(key, penalty);
+        self.incidents.push_back(seq);
+        while self.incidents.len() > INCIDENTS_MAX {
+            self.incidents.pop_front();
+        }
+    }
+
+    pub(super) fn end(&mut self, started: Seq) {
+        self.blocked.retain(|_, penalty| penalty.started != started);
+    }
+}
