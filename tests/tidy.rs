@@ -50,7 +50,7 @@ const IMPURE: &[&str] = &[
 
 /// What must not stand in a layer, by name.
 const FORBIDDEN: &[(&str, &[&str])] =
-    &[("quota", IMPURE), ("ledger/decide", IMPURE), ("ledger/apply", IMPURE)];
+    &[("quota", IMPURE), ("ledger/decide", IMPURE), ("ledger/apply", IMPURE), ("wecom/cost", IMPURE)];
 
 fn sources() -> Vec<(String, PathBuf)> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -18,6 +18,9 @@ pub mod answer;
 /// Bounds and redacts `errmsg`, and finds the two facts hidden in it.
 pub mod errmsg;
 
+/// What a request takes from the budgets, and what its answer shows and teaches.
+pub mod cost;
+
 /// Which headers may cross the gateway.
 pub mod headers;
 /// Query strings: credentials out, one credential in, the rest untouched.

@@ -82,8 +82,13 @@ impl Query {
 
     /// The decoded value of another parameter: the first one of that name.
     pub fn get(&self, name: &str) -> Option<String> {
-        let mut pairs = self.rest.iter().map(|pair| split(pair));
-        pairs.find(|(found, _)| found == name).map(|(_, value)| decode(value).into_owned())
+        self.values(name).next()
+    }
+
+    /// The decoded values of all parameters of that name.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = String> {
+        let pairs = self.rest.iter().map(|pair| split(pair));
+        pairs.filter(move |(found, _)| found == name).map(|(_, value)| decode(value).into_owned())
     }
 
     /// Whether anything but credentials was there.
