@@ -13,9 +13,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 pub(crate) use check::check_log;
-use check::{check_call, check_egress_ip, check_tls, check_token, check_upstream, given, range};
+use check::{
+    check_call, check_egress_ip, check_tls, check_token, check_upstream, check_webhook, given, range,
+};
 pub use check::{check_exposed_sandbox, check_variables};
-pub use settings::{CallSettings, LogSettings, Settings, TokenSettings};
+pub use settings::{CallSettings, LogSettings, Settings, TokenSettings, WebhookSettings};
 
 /// The documented sample is what the defaults are read from.
 pub const SAMPLE: &str = include_str!("config.default.toml");
@@ -43,7 +45,16 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub token: Token,
     pub call: Call,
+    pub webhook: Option<Webhook>,
     pub log: Log,
+}
+
+/// Where alerts go. The files are read when the service starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub url_file: PathBuf,
+    pub robot: bool,
+    pub secret_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +185,7 @@ impl Config {
             tls: check_tls(tls_cert, tls_key)?,
             token: check_token(&settings.token)?,
             call: check_call(&settings.call)?,
+            webhook: check_webhook(&settings.webhook)?,
             log: check_log(settings.log)?,
         };
         config.check_exposure()?;

@@ -31,6 +31,11 @@ const DATABASE: &str = "ledger.db";
 const KEY: &str = "master.key";
 const LOCKS: &str = "lock";
 
+/// Where lock files lie.
+pub fn lock_dir(dir: &Path) -> PathBuf {
+    dir.join(LOCKS)
+}
+
 /// Purposes of keyed fingerprints: equal strings of different kinds have different ones.
 pub const API_KEY: &str = "api_key";
 const KEY_CHECK: &str = "ledger";

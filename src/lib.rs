@@ -15,4 +15,5 @@ pub mod quota;
 pub mod sandbox;
 pub mod store;
 pub mod vault;
+pub mod webhook;
 pub mod wecom;

@@ -15,13 +15,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "app",
         &[
             "broker", "clock", "config", "datadir", "gateway", "http", "ledger", "quota", "sandbox", "store",
-            "vault", "wecom",
+            "webhook", "vault", "wecom",
         ],
     ),
     ("config", &["wecom", "quota"]),
     ("datadir", &["clock", "ledger", "store", "vault"]),
     ("http", &["clock", "datadir", "gateway", "ledger", "quota", "store", "vault", "wecom"]),
     ("gateway", &["broker", "ledger", "quota", "vault", "wecom"]),
+    ("webhook", &["clock", "ledger", "store", "wecom"]),
     ("broker", &["ledger", "store", "vault", "wecom"]),
     ("ledger/committer", &["clock", "ledger", "quota", "store", "vault"]),
     // Pure: no store, no clock, no I/O.

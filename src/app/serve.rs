@@ -8,6 +8,7 @@ use actix_web::dev::Server;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker::{self, Broker};
@@ -16,6 +17,7 @@ use crate::datadir::{self, Opened};
 use crate::gateway::{self, Gateway};
 use crate::http::{self, HttpState};
 use crate::ledger::committer::Registration;
+use crate::webhook::{self, Webhook};
 use crate::wecom::client::{Timeouts, Upstream};
 
 use super::drain::{self, Drain};
@@ -99,6 +101,11 @@ impl Service {
         let total_timeout = settings.total_timeout;
         let gateway =
             Gateway::new(opened.ledger.clone(), Arc::clone(&opened.vault), broker, upstream, settings);
+        if let Some(settings) = webhook_settings(&config)? {
+            let (ledger, reader) = (opened.ledger.clone(), opened.reader.clone());
+            let clock = Arc::clone(&opened.clock);
+            tokio::spawn(Webhook { ledger, reader, clock, settings }.run());
+        }
         let listener = listen::open(socket, config.reuse_port)?;
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
@@ -200,6 +207,28 @@ fn broker_settings(config: &Config) -> broker::Settings {
         refresh_jitter: Duration::from_secs(config.token.refresh_jitter_secs),
         fetch_timeout: Duration::from_secs(config.token.fetch_timeout_secs),
     }
+}
+
+/// Reads the files with the secrets; what is wrong with them is found before anything starts.
+fn webhook_settings(config: &Config) -> anyhow::Result<Option<webhook::Settings>> {
+    let Some(of) = &config.webhook else { return Ok(None) };
+    let read = |path: &std::path::Path| {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {shown}"))?;
+        let text = text.trim().to_owned();
+        anyhow::ensure!(!text.is_empty(), "{shown} is empty");
+        Ok(SecretString::from(text))
+    };
+    let url = read(&of.url_file)?;
+    let plain = reqwest::Url::parse(url.expose_secret()).ok();
+    let fits = plain.is_some_and(|url| matches!(url.scheme(), "http" | "https"));
+    anyhow::ensure!(fits, "{} must hold one http:// or https:// URL", of.url_file.display());
+    Ok(Some(webhook::Settings {
+        url,
+        format: if of.robot { webhook::Format::WecomRobot } else { webhook::Format::Json },
+        secret: of.secret_file.as_deref().map(read).transpose()?,
+        lock_file: datadir::lock_dir(&config.data_dir).join("webhook"),
+    }))
 }
 
 fn gateway_settings(config: &Config) -> anyhow::Result<gateway::Settings> {

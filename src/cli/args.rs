@@ -188,6 +188,11 @@ pub enum Limits {
     },
     /// Go back to the profile's number
     Unset { corp_id: String, limit: String },
+    /// Raise an alert when so much of a limit is used: percent, such as 80,90,100; `none` for no alerts
+    AlertAt {
+        #[arg(value_name = "PERCENTS")]
+        percents: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,8 @@ struct List {
     profiles: &'static [&'static str],
     limits: Vec<Listed>,
     overrides: Vec<Override>,
+    /// Percent of a limit at which an alert is raised.
+    alert_at: Vec<u8>,
 }
 
 pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
@@ -71,6 +73,7 @@ pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
                         cap: own.cap,
                     })
                     .collect(),
+                alert_at: state.limits.alert_at.clone(),
             }
         })
         .await?;
@@ -174,9 +177,21 @@ pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Fa
             let what = format!("{limit} of {} is the profile's again", of(&corp_id));
             (Command::PutCap { corp_id, limit, cap: None }, what)
         }
+        Limits::AlertAt { percents } => {
+            let command = Command::PutAlertAt { percents: parse_percents(&percents)? };
+            (command, format!("alerts are raised at {percents} from now on"))
+        }
         Limits::List => return Err(Failure::Usage("this changes no limit".to_owned())),
     };
     act(opened, command, what).await
+}
+
+fn parse_percents(text: &str) -> Result<Vec<u8>, Failure> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let percents = text.split(',').map(|percent| percent.trim().parse()).collect::<Result<_, _>>();
+    percents.map_err(|_| Failure::Usage(format!("write percents such as 80,90,100, or none, not `{text}`")))
 }
 
 pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, Failure> {

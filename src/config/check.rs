@@ -9,7 +9,7 @@ use crate::wecom::client::{Upstream, UpstreamError};
 
 use super::{
     Call, CallSettings, ConfigError, DATA_DIR_VARIABLE, Log, LogFormat, LogSettings, Settings, Tls, Token,
-    TokenSettings, invalid, tls,
+    TokenSettings, Webhook, WebhookSettings, invalid, tls,
 };
 
 const PREFIX: &str = "WECOM_LEDGER_";
@@ -24,6 +24,7 @@ pub fn check_variables(names: impl IntoIterator<Item = String>) -> Result<(), Co
             Settings::VARIABLES,
             TokenSettings::VARIABLES,
             CallSettings::VARIABLES,
+            WebhookSettings::VARIABLES,
             LogSettings::VARIABLES,
             OF_TESTS,
             &[DATA_DIR_VARIABLE, test_clock],
@@ -116,6 +117,26 @@ pub(super) fn check_call(call: &CallSettings) -> Result<Call, ConfigError> {
         return invalid("call.total_timeout_secs must not be shorter than call.head_timeout_secs");
     }
     Ok(call)
+}
+
+pub(super) fn check_webhook(webhook: &WebhookSettings) -> Result<Option<Webhook>, ConfigError> {
+    let path = |text: &Option<String>| text.clone().filter(|text| !text.is_empty()).map(PathBuf::from);
+    let robot = match webhook.format.as_deref() {
+        Some("json") => false,
+        Some("wecom-robot") => true,
+        other => {
+            let other = other.unwrap_or_default();
+            return invalid(format!("webhook.format must be \"json\" or \"wecom-robot\", not `{other}`"));
+        }
+    };
+    let secret_file = path(&webhook.secret_file);
+    match path(&webhook.url_file) {
+        Some(url_file) => Ok(Some(Webhook { url_file, robot, secret_file })),
+        None if secret_file.is_some() => {
+            invalid("webhook.secret_file is set but webhook.url_file is not; nothing would be sent")
+        }
+        None => Ok(None),
+    }
 }
 
 pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {

@@ -61,6 +61,7 @@ table! {
         tls_key: String = "WECOM_LEDGER_TLS_KEY",
         [token: TokenSettings]
         [call: CallSettings]
+        [webhook: WebhookSettings]
         [log: LogSettings]
     }
 }
@@ -80,6 +81,14 @@ table! {
         idle_timeout_secs: u64 = "WECOM_LEDGER_CALL_IDLE_TIMEOUT_SECS",
         total_timeout_secs: u64 = "WECOM_LEDGER_CALL_TOTAL_TIMEOUT_SECS",
         body_max_bytes: u64 = "WECOM_LEDGER_CALL_BODY_MAX_BYTES",
+    }
+}
+
+table! {
+    WebhookSettings {
+        url_file: String = "WECOM_LEDGER_WEBHOOK_URL_FILE",
+        format: String = "WECOM_LEDGER_WEBHOOK_FORMAT",
+        secret_file: String = "WECOM_LEDGER_WEBHOOK_SECRET_FILE",
     }
 }
 

@@ -89,6 +89,7 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         Body::ClockStepped(x) => {
             let before = state.clock.wall_minus_tick_ms.unwrap_or(entry.at - entry.tick);
             state.clock.wall_minus_tick_ms = Some(before + x.step_ms);
+            state.alerts.queue_up(entry.seq);
         }
         Body::ProcessStarted(x) => {
             let egress_ip = *state.egress_ips.entry(x.egress_ip.clone()).or_insert(entry.seq);
@@ -111,6 +112,8 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         Body::SizeDeclared(x) => limits::learn(state, entry, x, true),
         Body::PenaltyStarted(x) => limits::block(state, entry, x),
         Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => state.penalties.end(x.started),
+        Body::AlertRaised(x) => limits::alert(state, entry, x),
+        Body::WebhookDelivered(x) => state.alerts.delivered(x.through),
         _ => apply_directory(Arc::make_mut(&mut state.directory), entry, body),
     }
 }

@@ -128,6 +128,14 @@ pub enum Command {
         amount: i64,
         note: String,
     },
+    /// The webhook has taken the alerts up to this entry.
+    WebhookDelivered {
+        through: Seq,
+    },
+    /// Percent of a limit at which alerts are raised; empty: none.
+    PutAlertAt {
+        percents: Vec<u8>,
+    },
     /// An operator knows that WeCom's block is over.
     ClearPenalty {
         started: Seq,

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::quota::{Cost, Operator};
 
 pub use metered::{
-    Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, Size, SizeLearned, UsageDeclared,
+    AlertRaised, Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, Size, SizeLearned,
+    UsageDeclared, WebhookDelivered,
 };
 
 /// The position of an entry in the log: dense from 1. As a reference, 0 never occurs.
@@ -93,6 +94,8 @@ pub enum Body {
     PenaltyStarted(PenaltyStarted),
     PenaltyEnded(PenaltyEnded),
     PenaltyCleared(PenaltyEnded),
+    AlertRaised(AlertRaised),
+    WebhookDelivered(WebhookDelivered),
     SizeDeclared(SizeLearned),
     CallPending(CallPending),
     CallPosted(CallPosted),
@@ -226,6 +229,8 @@ pub struct LimitsPut {
     pub profile: String,
     pub operator: Operator,
     pub overrides: Vec<CapOverride>,
+    /// Percent of a limit at which an alert is raised.
+    pub alert_at: Vec<u8>,
 }
 
 /// An operator's own number for one limit, of one corp or of all that have none of their own.

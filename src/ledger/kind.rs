@@ -64,6 +64,9 @@ kinds! {
     /// WeCom said that a limit is used up.
     PenaltyStarted = 47, "penalty.started";
     PenaltyEnded = 48, "penalty.ended";
+    /// A limit is nearly used up.
+    AlertRaised = 50, "alert.raised";
+    WebhookDelivered = 51, "webhook.delivered";
 
     CredentialPending = 60, "credential.pending";
     CredentialPosted = 61, "credential.posted";

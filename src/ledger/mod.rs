@@ -1,5 +1,6 @@
 //! The core: one append-only log of entries, and one fold over it.
 
+pub mod alerts;
 pub mod apply;
 pub mod canonical;
 pub mod command;

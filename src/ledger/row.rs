@@ -114,6 +114,8 @@ impl Body {
             Body::PenaltyStarted(_) => Kind::PenaltyStarted,
             Body::PenaltyEnded(_) => Kind::PenaltyEnded,
             Body::PenaltyCleared(_) => Kind::PenaltyCleared,
+            Body::AlertRaised(_) => Kind::AlertRaised,
+            Body::WebhookDelivered(_) => Kind::WebhookDelivered,
             Body::SizeDeclared(_) => Kind::SizeDeclared,
             Body::CallPending(_) => Kind::CallPending,
             Body::CallPosted(_) => Kind::CallPosted,
@@ -182,6 +184,8 @@ impl Row {
             Body::SizeLearned(x) | Body::SizeDeclared(x) => self.detail = json(x),
             Body::PenaltyStarted(x) => self.detail = json(x),
             Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => self.detail = json(x),
+            Body::AlertRaised(x) => self.detail = json(x),
+            Body::WebhookDelivered(x) => self.detail = json(x),
             Body::CorpRemoved
             | Body::AppReset
             | Body::AppRemoved
@@ -301,6 +305,8 @@ impl Row {
             Kind::PenaltyStarted => Body::PenaltyStarted(self.detail()?),
             Kind::PenaltyEnded => Body::PenaltyEnded(self.detail()?),
             Kind::PenaltyCleared => Body::PenaltyCleared(self.detail()?),
+            Kind::AlertRaised => Body::AlertRaised(self.detail()?),
+            Kind::WebhookDelivered => Body::WebhookDelivered(self.detail()?),
             Kind::SizeDeclared => Body::SizeDeclared(self.detail()?),
             Kind::CallRefused => {
                 let RefusedDetail { limit, used, cap, count } = self.detail()?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quota::{Cost, Facets, Meters, Operator, shipped};
 
+use super::alerts::Alerts;
 use super::command::{Caller, RefusalKey};
 use super::directory::Directory;
 use super::entry::{CapOverride, Scope, Seq, Target};
@@ -54,6 +55,7 @@ pub struct State {
     pub members_pending: usize,
     pub sizes: Sizes,
     pub penalties: Penalties,
+    pub alerts: Alerts,
     /// (tick, pending) of every pending call and fetch.
     pub deadlines: BTreeSet<(i64, Seq)>,
     pub expired: BTreeMap<Seq, Pending>,
@@ -81,11 +83,21 @@ pub struct Limits {
     pub profile: String,
     pub operator: Operator,
     pub overrides: Vec<CapOverride>,
+    /// Percent of a limit at which an alert is raised.
+    pub alert_at: Vec<u8>,
 }
+
+/// Percent of a limit at which an alert is raised, where the operator has not said otherwise.
+pub const ALERT_AT: [u8; 3] = [80, 90, 100];
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { profile: "qyh-2015".to_owned(), operator: Operator::Corp, overrides: Vec::new() }
+        Self {
+            profile: "qyh-2015".to_owned(),
+            operator: Operator::Corp,
+            overrides: Vec::new(),
+            alert_at: ALERT_AT.to_vec(),
+        }
     }
 }
 
@@ -140,6 +152,7 @@ impl Default for State {
             pendings_of: BTreeMap::new(),
             members_pending: 0,
             sizes: Sizes::default(),
+            alerts: Alerts::default(),
             penalties: Penalties::default(),
             deadlines: BTreeSet::new(),
             expired: BTreeMap::new(),

@@ -93,6 +93,23 @@ impl Drop for ProcessLock {
     }
 }
 
+/// Some work that only one process does at a time; free again when it dies or drops this.
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// None: another process has it.
+    pub fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 fn process_path(dir: &Path, instance: &str) -> PathBuf {
     dir.join(format!("process-{instance}"))
 }

@@ -8,7 +8,7 @@ use std::future::Future;
 use crate::ledger::row::DamagedRow;
 use crate::ledger::{Row, Seq};
 
-pub use lock::{LockFiles, ProcessLock};
+pub use lock::{FileLock, LockFiles, ProcessLock};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

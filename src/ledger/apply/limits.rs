@@ -1,6 +1,7 @@
 //! Entries about limits: which hold, what no call shows, how large things are, what WeCom blocks.
 
-use crate::ledger::entry::{Entry, LimitsPut, PenaltyStarted, SizeLearned, UsageDeclared};
+use crate::ledger::alerts::About;
+use crate::ledger::entry::{AlertRaised, Entry, LimitsPut, PenaltyStarted, SizeLearned, UsageDeclared};
 use crate::ledger::penalties::Blocked;
 use crate::ledger::state::{Limits, State};
 use crate::quota::{Cap, Cost, Facets, Meters, Moment};
@@ -23,8 +24,12 @@ pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
     for own in &x.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
     }
-    state.limits =
-        Limits { profile: x.profile.clone(), operator: x.operator, overrides: x.overrides.clone() };
+    state.limits = Limits {
+        profile: x.profile.clone(),
+        operator: x.operator,
+        overrides: x.overrides.clone(),
+        alert_at: x.alert_at.clone(),
+    };
 }
 
 /// Every call in flight once more.
@@ -53,4 +58,17 @@ pub(super) fn learn(state: &mut State, entry: &Entry, x: &SizeLearned, declared:
 pub(super) fn block(state: &mut State, entry: &Entry, x: &PenaltyStarted) {
     let key = Blocked { api: entry.refs.api.unwrap_or(0), blocks: x.blocks, whose: x.whose };
     state.penalties.start(entry.seq, key, x, entry.tick);
+    state.alerts.queue_up(entry.seq);
+}
+
+pub(super) fn alert(state: &mut State, entry: &Entry, x: &AlertRaised) {
+    let refs = entry.refs;
+    let about = About {
+        limit: x.limit.clone(),
+        corp: refs.corp.unwrap_or(0),
+        app: refs.app.unwrap_or(0),
+        api: refs.api.unwrap_or(0),
+    };
+    state.alerts.raise(about, x, entry.tick);
+    state.alerts.queue_up(entry.seq);
 }

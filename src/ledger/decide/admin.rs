@@ -5,12 +5,14 @@ use crate::ledger::directory::App;
 use crate::ledger::entry::{
     ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Scope, Seq,
 };
-use crate::ledger::state::State;
+use crate::ledger::state::{Limits, State};
 use crate::quota;
 
 use super::{Decision, draft};
 
 const NAME_MAX: usize = 100;
+/// Thresholds of alerts.
+const ALERTS_MAX: usize = 10;
 /// In place of a CORP_ID: the number holds for every corp that has none of its own, and for limits without a corp.
 const EVERY_CORP: &str = "*";
 const ACCOUNT_CAP_MAX: u64 = 10_000_000;
@@ -39,10 +41,10 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
                 let known = quota::shipped_names().join(", ");
                 return Decision::invalid(format!("unknown profile `{profile}`; use one of: {known}"));
             }
-            let overrides = state.limits.overrides.clone();
-            put_limits(state, LimitsPut { profile, operator, overrides })
+            put_limits(state, LimitsPut { profile, operator, ..current(state) })
         }
         Command::PutCap { corp_id, limit, cap } => put_cap(state, &corp_id, limit, cap),
+        Command::PutAlertAt { percents } => put_alert_at(state, percents),
         other => Decision::invalid(format!("not an administrative act: {other:?}")),
     }
 }
@@ -229,14 +231,26 @@ fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Dec
         overrides.push(CapOverride { corp, limit, cap });
     }
     overrides.sort_by(|a, b| (a.corp, &a.limit).cmp(&(b.corp, &b.limit)));
-    put_limits(state, LimitsPut { profile: current.profile.clone(), operator: current.operator, overrides })
+    put_limits(state, LimitsPut { overrides, ..self::current(state) })
+}
+
+fn put_alert_at(state: &State, mut percents: Vec<u8>) -> Decision {
+    percents.sort_unstable();
+    percents.dedup();
+    if percents.len() > ALERTS_MAX || percents.iter().any(|percent| !(1..=100).contains(percent)) {
+        return Decision::invalid(format!("give at most {ALERTS_MAX} thresholds, each 1 to 100 percent"));
+    }
+    put_limits(state, LimitsPut { alert_at: percents, ..current(state) })
+}
+
+/// What is in force, to be changed in one point.
+fn current(state: &State) -> LimitsPut {
+    let Limits { profile, operator, overrides, alert_at } = state.limits.clone();
+    LimitsPut { profile, operator, overrides, alert_at }
 }
 
 fn put_limits(state: &State, put: LimitsPut) -> Decision {
-    let current = &state.limits;
-    if (&current.profile, current.operator, &current.overrides)
-        == (&put.profile, put.operator, &put.overrides)
-    {
+    if current(state) == put {
         return unchanged(0);
     }
     let done = Reply::Done { seq: state.head + 1, changed: true };

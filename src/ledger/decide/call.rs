@@ -7,7 +7,7 @@ use crate::ledger::penalties::{self, Penalty};
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading};
 
-use super::{Decision, Repeat, api_ref, ask, draft};
+use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
 /// The name that a refusal carries while WeCom blocks the API.
 pub const BLOCKED: &str = "blocked_by_wecom";
@@ -63,6 +63,8 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
             limit_refused(state, key, reading, retry_at, named, now)
         }
         Judgement::Admitted { binding, .. } => {
+            let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
+            let alerts = alert::raised(state, &facets, &cost, account_cap, binding.as_ref(), now);
             let pending = state.head + 1 + u64::from(named.is_some());
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
             let body = Body::CallPending(CallPending {
@@ -76,7 +78,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
                 reserved,
                 retry_of: admit.retry_of,
             });
-            let drafts = named.into_iter().chain([draft(refs, body)]).collect();
+            let drafts = named.into_iter().chain([draft(refs, body)]).chain(alerts).collect();
             let reply = Reply::Admitted { pending, credential, reading: binding };
             Decision { drafts, ..Decision::reply(reply) }
         }

@@ -1,6 +1,7 @@
 //! `decide`: which entries a command leads to. Pure: no I/O, no clock, nothing changed.
 
 mod admin;
+mod alert;
 mod ask;
 mod call;
 mod credential;
@@ -16,6 +17,7 @@ pub use time::{ClockReading, decide_time, now};
 use super::command::{Command, EndedHow, Now, RefusalKey, Rejected, Reply};
 use super::entry::{
     ApiNamed, Body, CallEnded, Draft, LedgerCreated, ProcessEnded, ProcessStarted, Refs, Seq, StoreRecovered,
+    WebhookDelivered,
 };
 use super::state::{OTHER_API, PendingWhat, State, UNKNOWN_APIS_MAX};
 
@@ -94,6 +96,10 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Learn { app, corp, size, call } => declare::learn(state, corp, app, size, call, now),
         Command::Declare { corp_id, agent_id, unit, amount, note } => {
             declare::usage(state, &corp_id, agent_id.as_deref(), unit, amount, note)
+        }
+        Command::WebhookDelivered { through } => {
+            let body = Body::WebhookDelivered(WebhookDelivered { through });
+            Decision::one(Refs::default(), body, done)
         }
         Command::ClearPenalty { started } => declare::clear_penalty(state, started),
         Command::FlushRefusals { refusal, count, errcode, used, cap } => {

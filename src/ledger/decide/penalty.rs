@@ -115,9 +115,9 @@ fn level(
     if errcode == CONCURRENT {
         return PenaltyLevel::Concurrent;
     }
-    let mut levels: Vec<PenaltyLevel> = limits.iter().filter_map(|(limit, _)| level_of(limit)).collect();
+    let mut levels: Vec<PenaltyLevel> = limits.iter().map(|(limit, _)| level_of(limit)).collect();
     levels.sort_unstable();
-    let likely = meant.and_then(|(limit, _)| level_of(limit));
+    let likely = meant.map(|(limit, _)| level_of(limit));
     let first = likely.or_else(|| levels.first().copied()).unwrap_or(PenaltyLevel::Minute);
     match before.map(|penalty| penalty.level).filter(|level| *level != PenaltyLevel::Concurrent) {
         None => first,
@@ -125,12 +125,12 @@ fn level(
     }
 }
 
-fn level_of(limit: &Limit) -> Option<PenaltyLevel> {
+fn level_of(limit: &Limit) -> PenaltyLevel {
     match limit.window.ms() {
-        ..=60_000 => Some(PenaltyLevel::Minute),
-        ..=3_600_000 => Some(PenaltyLevel::Hour),
-        ..=DAY_MS => Some(PenaltyLevel::Day),
-        _ => Some(PenaltyLevel::Month),
+        ms if ms <= 60_000 => PenaltyLevel::Minute,
+        ms if ms <= 3_600_000 => PenaltyLevel::Hour,
+        ms if ms <= DAY_MS => PenaltyLevel::Day,
+        _ => PenaltyLevel::Month,
     }
 }
 

@@ -126,6 +126,23 @@ pub struct PenaltyEnded {
     pub reason: String,
 }
 
+/// A limit is used up to a threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertRaised {
+    pub limit: String,
+    pub percent: u8,
+    pub used: u64,
+    pub cap: u64,
+    /// The same is not raised again before.
+    pub again_tick: i64,
+}
+
+/// The webhook has taken every alert up to this entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WebhookDelivered {
+    pub through: Seq,
+}
+
 /// Eight bytes as hex, since JSON's numbers do not hold them everywhere.
 mod hex_u64 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

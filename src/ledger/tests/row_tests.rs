@@ -89,7 +89,7 @@ fn introducing() -> impl Strategy<Value = Body> {
         (text(), any::<bool>(), proptest::collection::vec(own, 0..3)).prop_map(
             |(profile, one, overrides)| {
                 let operator = if one { Operator::Corp } else { Operator::Provider };
-                Body::LimitsPut(LimitsPut { profile, operator, overrides })
+                Body::LimitsPut(LimitsPut { profile, operator, overrides, alert_at: vec![80] })
             }
         ),
         proptest::sample::select(vec![

@@ -1,0 +1,60 @@
+//! Says it aloud when a limit is nearly used up, once for each threshold and period.
+
+use crate::ledger::alerts::About;
+use crate::ledger::command::Now;
+use crate::ledger::entry::{AlertRaised, Body, Draft, Refs};
+use crate::ledger::state::State;
+use crate::quota::{Cost, Dimension, Facets, Mode, Reading, Unit};
+
+use super::draft;
+
+/// A threshold is not raised again within this time, however short the window is.
+const QUIET_MS: i64 = 600_000;
+
+/// Alerts that a call brings with it. `binding` is the limit with the least share left, with the call in it: where
+/// that one is quiet, so are all.
+pub(super) fn raised(
+    state: &State,
+    facets: &Facets<'_>,
+    cost: &Cost,
+    account_cap: u64,
+    binding: Option<&Reading>,
+    now: Now,
+) -> Vec<Draft> {
+    let thresholds = &state.limits.alert_at;
+    if binding.is_none_or(|reading| reached(thresholds, reading.used, reading.cap).is_none()) {
+        return Vec::new();
+    }
+    let readings = state.meters.readings(facets, cost, account_cap, now);
+    readings.iter().filter_map(|reading| alert(state, facets, cost, reading, now)).collect()
+}
+
+fn alert(state: &State, facets: &Facets<'_>, cost: &Cost, reading: &Reading, now: Now) -> Option<Draft> {
+    let limit = state.meters.limits().find(|limit| limit.name == reading.limit)?;
+    let used = reading.used.saturating_add(cost.of(limit.unit)).min(reading.cap.max(reading.used));
+    let percent = reached(&state.limits.alert_at, used, reading.cap)?;
+    let part = |dimension, value| if limit.scope.has(dimension) { value } else { 0 };
+    let about = About {
+        limit: limit.name.to_string(),
+        corp: part(Dimension::Corp, facets.corp),
+        app: part(Dimension::App, facets.app),
+        api: part(Dimension::Api, facets.api),
+    };
+    if limit.mode != Mode::Enforce
+        || limit.unit == Unit::Reads
+        || !state.alerts.is_news(&about, percent, now.tick)
+    {
+        return None;
+    }
+    let some = |value: u64| (value != 0).then_some(value);
+    let refs = Refs { corp: some(about.corp), app: some(about.app), api: some(about.api), ..Refs::default() };
+    let again_tick = now.tick + (reading.resets_at - now.tick).max(QUIET_MS);
+    let body = AlertRaised { limit: about.limit, percent, used, cap: reading.cap, again_tick };
+    Some(draft(refs, Body::AlertRaised(body)))
+}
+
+/// The highest threshold that is reached.
+fn reached(thresholds: &[u8], used: u64, cap: u64) -> Option<u8> {
+    let reached = |percent: u8| used.saturating_mul(100) >= cap.saturating_mul(u64::from(percent));
+    thresholds.iter().copied().filter(|&percent| reached(percent)).max()
+}
