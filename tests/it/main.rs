@@ -19,4 +19,5 @@ mod streams;
 mod tls;
 mod two_processes;
 mod upstream;
+mod webhook;
 mod wechatpy;
