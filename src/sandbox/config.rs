@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{self, Limits};
+
 /// How the sandbox aligns its windows. WeCom documents neither, so a client has to survive both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowKind {
-    /// The last 60 s or 3600 s before each call.
+    /// The last 60 s or 3600 s before each call. Days and months are the calendar's all the same.
     #[default]
     Sliding,
     /// From one full minute or hour of the sandbox's clock to the next.
@@ -29,6 +31,8 @@ pub enum RefetchLifetime {
 pub struct Config {
     pub corps: Vec<CorpConfig>,
     pub windows: WindowKind,
+    /// As JSON the name of a preset, or an object, whose members `preset` and `operator` name what it differs from.
+    #[serde(deserialize_with = "limits::deserialize")]
     pub limits: Limits,
     pub same_token_on_refetch: bool,
     pub refetch_lifetime: RefetchLifetime,
@@ -106,112 +110,5 @@ impl AppConfig {
     /// An app whose secret can be guessed: `sandbox-secret-AGENT_ID`.
     pub fn new(agent_id: u32) -> Self {
         Self { agent_id, secret: format!("sandbox-secret-{agent_id}") }
-    }
-}
-
-/// Whose budget a day's messages are taken from; WeCom moved it from the company to the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageScope {
-    Corp,
-    App,
-}
-
-/// Person-times a day: `factor` times the account cap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MessageBudget {
-    pub factor: u32,
-    pub scope: MessageScope,
-}
-
-/// The caps that the sandbox enforces; `None` switches one off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    pub corp_api_per_minute: Option<u32>,
-    pub corp_api_per_hour: Option<u32>,
-    pub ip_api_per_minute: Option<u32>,
-    pub ip_api_per_hour: Option<u32>,
-    /// Whether message/send counts in the four limits above (since about 2017 it does not).
-    pub base_counts_messages: bool,
-    pub message_budget: Option<MessageBudget>,
-    /// App × member; what is over is dropped without an error.
-    pub member_messages_per_minute: Option<u32>,
-    pub member_messages_per_hour: Option<u32>,
-    /// Accounts created in a month, as a multiple of the account cap.
-    pub account_creations_factor: Option<u32>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::qyh_2015()
-    }
-}
-
-impl Limits {
-    pub const fn none() -> Self {
-        Self {
-            corp_api_per_minute: None,
-            corp_api_per_hour: None,
-            ip_api_per_minute: None,
-            ip_api_per_hour: None,
-            base_counts_messages: false,
-            message_budget: None,
-            member_messages_per_minute: None,
-            member_messages_per_hour: None,
-            account_creations_factor: None,
-        }
-    }
-
-    /// The numbers of 企业号, from 2015.
-    pub const fn qyh_2015() -> Self {
-        Self {
-            corp_api_per_minute: Some(1_000),
-            corp_api_per_hour: Some(30_000),
-            ip_api_per_minute: Some(2_000),
-            ip_api_per_hour: Some(60_000),
-            base_counts_messages: true,
-            message_budget: Some(MessageBudget { factor: 30, scope: MessageScope::Corp }),
-            member_messages_per_minute: None,
-            member_messages_per_hour: None,
-            account_creations_factor: Some(3),
-        }
-    }
-
-    /// The numbers of WeCom's page of August 2023.
-    pub const fn wecom_2023() -> Self {
-        Self {
-            corp_api_per_minute: Some(10_000),
-            corp_api_per_hour: Some(150_000),
-            ip_api_per_minute: Some(20_000),
-            ip_api_per_hour: Some(600_000),
-            base_counts_messages: false,
-            message_budget: Some(MessageBudget { factor: 200, scope: MessageScope::App }),
-            member_messages_per_minute: Some(30),
-            member_messages_per_hour: Some(1_000),
-            account_creations_factor: Some(3),
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "none" => Some(Self::none()),
-            "qyh-2015" => Some(Self::qyh_2015()),
-            "wecom-2023" => Some(Self::wecom_2023()),
-            _ => None,
-        }
-    }
-
-    pub(super) const fn corp_api(&self) -> [Option<u32>; 2] {
-        [self.corp_api_per_minute, self.corp_api_per_hour]
-    }
-
-    pub(super) const fn ip_api(&self) -> [Option<u32>; 2] {
-        [self.ip_api_per_minute, self.ip_api_per_hour]
-    }
-
-    pub(super) const fn member_messages(&self) -> [Option<u32>; 2] {
-        [self.member_messages_per_minute, self.member_messages_per_hour]
     }
 }

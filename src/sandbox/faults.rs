@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::random::Random;
+use super::random::{Random, nth};
 
 /// Faults that may wait at the same time: every call looks at all of them.
 pub(super) const MAX_FAULTS: usize = 1_000;
@@ -25,12 +25,14 @@ pub(super) enum Kind {
     Errcode,
     /// The connection ends without a byte.
     Close,
+    /// The call is counted late and answered late, and nothing else happens to it; other faults may strike it as well.
+    Late,
 }
 
 impl Kind {
     /// A delay changes only when the call is answered; the other kinds replace the answer.
     pub(super) const fn keeps_answer(self) -> bool {
-        matches!(self, Self::Delay | Self::Hang)
+        matches!(self, Self::Delay | Self::Hang | Self::Late)
     }
 }
 
@@ -56,6 +58,14 @@ pub(super) struct Spec {
     /// How long to wait before the answer, or its absence.
     #[serde(default)]
     delay_ms: Option<u64>,
+    /// A late call waits a random time up to this long before it is counted, and one up to that before its answer.
+    #[serde(default)]
+    before_ms: u64,
+    #[serde(default)]
+    after_ms: u64,
+    /// Decides the random times of late calls, in the order of their arrival; chosen if it is missing.
+    #[serde(default)]
+    seed: Option<u32>,
     #[serde(default = "bad_gateway")]
     pub status: u16,
     #[serde(default = "busy")]
@@ -100,6 +110,9 @@ impl Spec {
         if !(200..=599).contains(&self.status) {
             return Err("status must be between 200 and 599");
         }
+        if self.before_ms.max(self.after_ms) > HANG_MS {
+            return Err("before_ms and after_ms are an hour at most");
+        }
         Ok(())
     }
 }
@@ -112,6 +125,13 @@ pub(super) struct Strike {
     pub delay_ms: u64,
     pub status: u16,
     pub errcode: i32,
+}
+
+/// How late one call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lateness {
+    pub before_ms: u64,
+    pub after_ms: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -131,9 +151,12 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, spec: Spec) -> Option<u64> {
+    pub(super) fn add(&mut self, mut spec: Spec, random: &mut Random) -> Option<u64> {
         if self.faults.len() >= MAX_FAULTS {
             return None;
+        }
+        if spec.kind == Kind::Late {
+            spec.seed = spec.seed.or_else(|| Some(random.seed()));
         }
         self.last_id += 1;
         self.faults.push(Fault { id: self.last_id, spec, seen: 0, hits: 0 });
@@ -151,23 +174,42 @@ impl Faults {
         before - self.faults.len()
     }
 
+    /// Whether a call may be late: only then is it asked for before it is counted.
+    pub(super) fn any_late(&self) -> bool {
+        self.faults.iter().any(|fault| fault.spec.kind == Kind::Late)
+    }
+
     /// The first fault in the order of their ids that strikes this call.
     pub(super) fn choose(&mut self, api: &str, random: &mut Random) -> Option<Strike> {
-        self.faults.iter_mut().find_map(|fault| fault.strike(api, random))
+        let others = self.faults.iter_mut().filter(|fault| fault.spec.kind != Kind::Late);
+        others.filter(|fault| fault.spec.matches(api)).find_map(|fault| fault.strike(random))
+    }
+
+    /// How late this call is, by the first fault of that kind that takes it.
+    pub(super) fn lateness(&mut self, api: &str, random: &mut Random) -> Option<Lateness> {
+        let late = self.faults.iter_mut().filter(|fault| fault.spec.kind == Kind::Late);
+        late.filter(|fault| fault.spec.matches(api)).find_map(|fault| fault.delay(random))
     }
 }
 
 impl Fault {
-    fn strike(&mut self, api: &str, random: &mut Random) -> Option<Strike> {
+    /// Whether it takes a call that matches.
+    fn takes(&mut self, random: &mut Random) -> bool {
         let spec = &self.spec;
-        if spec.times.is_some_and(|times| self.hits >= times) || !spec.matches(api) {
-            return None;
+        if spec.times.is_some_and(|times| self.hits >= times) {
+            return false;
         }
         self.seen += 1;
-        if self.seen <= spec.skip || !random.chance(spec.probability) {
+        let takes = self.seen > spec.skip && random.chance(spec.probability);
+        self.hits += u64::from(takes);
+        takes
+    }
+
+    fn strike(&mut self, random: &mut Random) -> Option<Strike> {
+        if !self.takes(random) {
             return None;
         }
-        self.hits += 1;
+        let spec = &self.spec;
         let default_ms = if spec.kind == Kind::Hang { HANG_MS } else { 0 };
         Some(Strike {
             kind: spec.kind,
@@ -175,6 +217,17 @@ impl Fault {
             delay_ms: spec.delay_ms.unwrap_or(default_ms),
             status: spec.status,
             errcode: spec.errcode,
+        })
+    }
+
+    fn delay(&mut self, random: &mut Random) -> Option<Lateness> {
+        if !self.takes(random) {
+            return None;
+        }
+        let seed = self.spec.seed.unwrap_or_default();
+        Some(Lateness {
+            before_ms: nth(seed, 2 * self.hits, self.spec.before_ms),
+            after_ms: nth(seed, 2 * self.hits + 1, self.spec.after_ms),
         })
     }
 }

@@ -18,8 +18,8 @@ use futures_util::{StreamExt as _, stream};
 use super::Shared;
 use super::answer::Answer;
 use super::call::Call;
-use super::faults::{Kind, Strike};
-use super::world::Visit;
+use super::faults::{Kind, Lateness, Strike};
+use super::world::{Arrival, Visit};
 
 /// Long enough for the first half to leave before the connection ends.
 const FLUSH: Duration = Duration::from_millis(20);
@@ -31,36 +31,68 @@ pub(super) async fn play(
     strike: Strike,
     answer: Option<Answer>,
 ) -> HttpResponse {
+    let playing = async move {
+        let response = strike_now(&shared, &call, visit, strike, answer).await;
+        shared.leave(visit);
+        response
+    };
     // A task of its own: a call that takes effect late does so even if its caller has gone.
-    rt::spawn(strike_now(shared, call, visit, strike, answer)).await.unwrap_or_else(|_| close())
+    rt::spawn(playing).await.unwrap_or_else(|_| close())
+}
+
+/// A call that is counted late and answered late; in between, other faults may strike it.
+pub(super) async fn late(shared: web::Data<Shared>, call: Call, lateness: Lateness) -> HttpResponse {
+    let playing = async move {
+        if !waited(&shared, lateness.before_ms).await {
+            return close();
+        }
+        let (visit, arrival) = shared.arrive(&call);
+        let response = match arrival {
+            Arrival::Answered(answer) => answer.respond(),
+            Arrival::Struck(strike, answer) => strike_now(&shared, &call, visit, strike, answer).await,
+        };
+        let waited = waited(&shared, lateness.after_ms).await;
+        shared.leave(visit);
+        if waited { response } else { close() }
+    };
+    // As above: what is on its way arrives.
+    rt::spawn(playing).await.unwrap_or_else(|_| close())
+}
+
+/// False if the sandbox stops meanwhile.
+async fn waited(shared: &Shared, ms: u64) -> bool {
+    if ms == 0 {
+        return true;
+    }
+    let mut stopping = shared.stopping.clone();
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(ms)) => true,
+        _ = stopping.wait_for(|stopping| *stopping) => false,
+    }
 }
 
 async fn strike_now(
-    shared: web::Data<Shared>,
-    call: Call,
+    shared: &Shared,
+    call: &Call,
     visit: Visit,
     strike: Strike,
     answer: Option<Answer>,
 ) -> HttpResponse {
-    if strike.delay_ms > 0 {
-        let mut stopping = shared.stopping.clone();
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(strike.delay_ms)) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return close(),
-        }
+    if !waited(shared, strike.delay_ms).await {
+        return close();
     }
     let now = shared.clock.now_ms();
     let mut world = shared.world();
     let answer = match answer {
-        None if strike.kind.keeps_answer() => Some(world.take_effect(&call, visit, now)),
+        None if strike.kind.keeps_answer() => Some(world.take_effect(call, visit, now)),
         answer => answer,
     };
     match (strike.kind, answer) {
-        (Kind::Delay | Kind::Hang, Some(answer)) => {
+        (Kind::Delay | Kind::Hang | Kind::Late, Some(answer)) => {
             world.tell(visit, answer.errcode);
             answer.respond()
         }
-        (Kind::Delay | Kind::Hang, None) | (Kind::Close, _) => close(),
+        (Kind::Delay | Kind::Hang | Kind::Late, None) | (Kind::Close, _) => close(),
         (Kind::Errcode, _) => {
             world.tell(visit, strike.errcode);
             Answer::error(strike.errcode, call.ip, now, &mut world.random).respond()

@@ -104,6 +104,7 @@ impl Outcome {
             Self::Injected(Kind::Hang) => "hang",
             Self::Injected(Kind::Errcode) => "errcode",
             Self::Injected(Kind::Close) => "close",
+            Self::Injected(Kind::Late) => "late",
         }
     }
 }

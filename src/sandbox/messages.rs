@@ -11,6 +11,8 @@ use super::tokens::Who;
 pub(super) struct Message {
     pub at: i64,
     pub who: Who,
+    /// The group that it went to, if it was sent by appchat/send.
+    pub chatid: Option<String>,
     pub to: Vec<Arc<str>>,
     /// Members who got too many already: WeCom tells nobody.
     pub dropped: Vec<Arc<str>>,
@@ -24,12 +26,13 @@ pub(super) struct Message {
 impl Message {
     /// Roughly what it takes in memory; the ids themselves are shared.
     fn weight(&self) -> usize {
-        256 + (self.to.len() + self.dropped.len()) * 16 + self.content.len() + self.msgid.len()
+        let chatid = self.chatid.as_ref().map_or(0, String::len);
+        256 + chatid + (self.to.len() + self.dropped.len()) * 16 + self.content.len() + self.msgid.len()
     }
 
     pub(super) fn show(&self, n: u64, corp_id: &str, agent_id: u32) -> Value {
         json!({"n": n, "at_ms": self.at, "corp_id": corp_id, "agent_id": agent_id, "msgid": self.msgid,
-            "to": texts(&self.to), "dropped": texts(&self.dropped), "msgtype": self.msgtype,
+            "chatid": self.chatid, "to": texts(&self.to), "dropped": texts(&self.dropped), "msgtype": self.msgtype,
             "content": self.content, "recalled": self.recalled})
     }
 }

@@ -9,8 +9,8 @@
 mod answer;
 mod api;
 mod bans;
-mod budgets;
 mod call;
+mod chats;
 mod clock;
 mod config;
 mod control;
@@ -19,11 +19,16 @@ mod directory;
 mod errmsg;
 mod faults;
 mod inject;
+mod limits;
 mod log;
 mod media;
 mod messages;
+mod metering;
 mod names;
+mod period;
+mod person_times;
 mod random;
+mod shown;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -33,6 +38,7 @@ mod world;
 use std::future::Future;
 use std::net::TcpListener;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,10 +47,9 @@ use tokio::sync::watch;
 
 use call::Call;
 use clock::Clock;
-pub use config::{
-    AppConfig, Config, CorpConfig, Limits, MessageBudget, MessageScope, RefetchLifetime, WindowKind,
-};
-use world::{Arrival, World};
+pub use config::{AppConfig, Config, CorpConfig, RefetchLifetime, WindowKind};
+pub use limits::{Limits, MessageBudget, MessageScope, Operator};
+use world::{Arrival, Visit, World};
 
 /// Serves the simulated WeCom until `shutdown` is ready.
 ///
@@ -56,7 +61,12 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let workers = config.workers.max(1);
     let (stop, stopping) = watch::channel(false);
-    let shared = Shared { world: Mutex::new(World::new(config)?), clock: Clock::default(), stopping };
+    let shared = Shared {
+        world: Mutex::new(World::new(config)?),
+        clock: Clock::default(),
+        late_calls: AtomicBool::new(false),
+        stopping,
+    };
     let shared = web::Data::new(shared);
     let server = HttpServer::new(move || {
         App::new().app_data(shared.clone()).configure(control::routes).default_service(web::to(wecom))
@@ -86,6 +96,8 @@ struct Shared {
     /// A std mutex: it is held for microseconds and never across an await.
     world: Mutex<World>,
     clock: Clock,
+    /// Whether a fault may make calls late; beside the world, so that other calls need not lock it twice.
+    late_calls: AtomicBool,
     stopping: watch::Receiver<bool>,
 }
 
@@ -93,6 +105,21 @@ impl Shared {
     /// A panic in another request is no reason to refuse all the following ones.
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The moment at which a call is counted.
+    fn arrive(&self, call: &Call) -> (Visit, Arrival) {
+        let mut world = self.world();
+        // Read under the lock, so that the log's numbers and its times have the same order.
+        let now = self.clock.now_ms();
+        world.arrive(call, now)
+    }
+
+    /// The call is answered: from now on it is not under way any more.
+    fn leave(&self, visit: Visit) {
+        if let Some(seat) = visit.seat {
+            self.world().concurrency.leave(seat);
+        }
     }
 }
 
@@ -103,14 +130,18 @@ async fn wecom(request: HttpRequest, payload: web::Payload, shared: web::Data<Sh
             .body("<html><h1>404 Not Found</h1></html>");
     }
     let call = Call::read(&request, payload).await;
-    let arrival = {
-        let mut world = shared.world();
-        // Read under the lock, so that the log's numbers and its times have the same order.
-        let now = shared.clock.now_ms();
-        world.arrive(&call, now)
-    };
+    if shared.late_calls.load(Relaxed) {
+        let lateness = shared.world().lateness(&call);
+        if let Some(lateness) = lateness {
+            return inject::late(shared, call, lateness).await;
+        }
+    }
+    let (visit, arrival) = shared.arrive(&call);
     match arrival {
-        Arrival::Answered(answer) => answer.respond(),
-        Arrival::Struck(visit, strike, answer) => inject::play(shared, call, visit, strike, answer).await,
+        Arrival::Answered(answer) => {
+            shared.leave(visit);
+            answer.respond()
+        }
+        Arrival::Struck(strike, answer) => inject::play(shared, call, visit, strike, answer).await,
     }
 }

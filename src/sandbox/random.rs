@@ -39,15 +39,29 @@ impl Random {
         text
     }
 
+    /// A number to start a series of its own with.
+    pub(super) fn seed(&mut self) -> u32 {
+        let block = self.block();
+        u32::from_le_bytes([block[0], block[1], block[2], block[3]])
+    }
+
     /// True with the given probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         if probability >= 1.0 {
             return true;
         }
-        let block = self.block();
-        let draw = u32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+        let draw = self.seed();
         f64::from(draw) / (f64::from(u32::MAX) + 1.0) < probability
     }
+}
+
+/// The `n`-th number, from 0 to `max`, of the series that `seed` alone decides.
+pub(super) fn nth(seed: u32, n: u64, max: u64) -> u64 {
+    let block: [u8; 32] =
+        Sha256::new_with_prefix(seed.to_le_bytes()).chain_update(n.to_le_bytes()).finalize().into();
+    let mut first = [0; 8];
+    first.copy_from_slice(&block[..8]);
+    u64::from_le_bytes(first) % max.saturating_add(1)
 }
 
 /// Lower-case hexadecimal.

@@ -1,13 +1,14 @@
 //! What was counted for the control API.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
-use super::clock::Clock;
-use super::counters::Counter;
+use super::names::Names;
 use super::tokens::Who;
-use super::world::World;
+
+/// An API answers a few codes of its own and those of faults.
+const MAX_ERRCODES: usize = 256;
 
 #[derive(Debug, Default)]
 struct ApiStats {
@@ -17,14 +18,14 @@ struct ApiStats {
     errcodes: Vec<(i32, u64)>,
 }
 
-/// An API answers a few codes of its own and those of faults.
-const MAX_ERRCODES: usize = 256;
-
 #[derive(Debug, Default)]
 pub(super) struct Stats {
     requests: u64,
     by_api: Vec<ApiStats>,
     gettoken: HashMap<Who, u64>,
+    over: u64,
+    over_by_row: BTreeMap<&'static str, u64>,
+    dropped: u64,
 }
 
 impl Stats {
@@ -58,55 +59,41 @@ impl Stats {
         *self.gettoken.entry(who).or_default() += 1;
     }
 
+    /// A call was refused by these rows of limits.
+    pub(super) fn over(&mut self, rows: &[&'static str]) {
+        self.over += 1;
+        for row in rows {
+            *self.over_by_row.entry(row).or_default() += 1;
+        }
+    }
+
+    /// So many members did not get a message, and nobody was told.
+    pub(super) const fn dropped(&mut self, count: usize) {
+        self.dropped += count as u64;
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
-}
 
-/// Everything as JSON.
-pub(super) fn show(world: &World, clock: &Clock) -> Value {
-    let now = clock.now_ms();
-    let stats = &world.stats;
-    let (mut calls, mut injected, mut errcodes) = (Map::new(), Map::new(), Map::new());
-    for (api, of) in stats.by_api.iter().enumerate().filter(|(_, of)| of.calls > 0) {
-        let name = world.names.name(api as u16);
-        calls.insert(name.to_owned(), of.calls.into());
-        if of.injected > 0 {
-            injected.insert(name.to_owned(), of.injected.into());
+    /// Members of the answer to `GET stats`; `label` says which app one is.
+    pub(super) fn show(&self, names: &Names, label: impl Fn(Who) -> String) -> Map<String, Value> {
+        let (mut calls, mut injected, mut errcodes) = (Map::new(), Map::new(), Map::new());
+        for (api, of) in self.by_api.iter().enumerate().filter(|(_, of)| of.calls > 0) {
+            let name = names.name(api as u16);
+            calls.insert(name.to_owned(), of.calls.into());
+            if of.injected > 0 {
+                injected.insert(name.to_owned(), of.injected.into());
+            }
+            let codes: Map<_, _> =
+                of.errcodes.iter().map(|(code, n)| (code.to_string(), (*n).into())).collect();
+            errcodes.insert(name.to_owned(), codes.into());
         }
-        let codes: Map<_, _> = of.errcodes.iter().map(|(code, n)| (code.to_string(), (*n).into())).collect();
-        errcodes.insert(name.to_owned(), codes.into());
+        let gettoken: Map<_, _> = self.gettoken.iter().map(|(who, n)| (label(*who), (*n).into())).collect();
+        let shown = json!({
+            "requests": self.requests, "calls": calls, "injected": injected, "errcodes": errcodes,
+            "gettoken": gettoken, "over": self.over, "over_by_row": self.over_by_row, "dropped": self.dropped,
+        });
+        if let Value::Object(shown) = shown { shown } else { Map::new() }
     }
-    let gettoken: Map<_, _> =
-        stats.gettoken.iter().map(|(who, n)| (world.label(*who), (*n).into())).collect();
-    let person_times: Map<_, _> = world
-        .budgets
-        .person_times
-        .iter()
-        .map(|(who, sent)| {
-            let (today, yesterday) = sent.days(now);
-            (world.label(*who), json!({"today": today, "yesterday": yesterday, "total": sent.total}))
-        })
-        .collect();
-    let bans: Map<_, _> = world.bans.banned(now).map(|(ip, until)| (ip.to_string(), until.into())).collect();
-    json!({
-        "now_ms": now, "requests": stats.requests, "calls": calls, "injected": injected, "errcodes": errcodes,
-        "gettoken": gettoken, "person_times": person_times, "bans": bans, "windows": windows(world),
-        "uncounted": world.counters.uncounted, "messages": world.messages.last(),
-        "log": {"first": world.log.first(), "last": world.log.last()},
-    })
-}
-
-fn windows(world: &World) -> Vec<Value> {
-    let one = |(key, counter): (_, &Counter)| {
-        let (key, api) = world.key_label(key);
-        let [minute, hour] = &counter.windows;
-        json!({
-            "key": key, "api": api,
-            "max_per_minute": {"sliding": minute.peak_sliding, "clock_aligned": minute.peak_aligned},
-            "max_per_hour": {"sliding": hour.peak_sliding, "clock_aligned": hour.peak_aligned},
-            "trips": counter.trips, "refused": counter.refused, "blocked_until_ms": counter.blocked_until,
-        })
-    };
-    world.counters.iter().map(one).collect()
 }

@@ -5,19 +5,20 @@ use std::collections::HashMap;
 use super::answer::Answer;
 use super::api;
 use super::bans::Bans;
-use super::budgets::Budgets;
 use super::call::{BodyState, Call};
-use super::config::{Config, CorpConfig};
-use super::counters::{Counters, Key};
+use super::chats::Chats;
+use super::config::{AppConfig, Config, CorpConfig};
+use super::counters::{Concurrency, Counters, Members, Seat};
 use super::directory::Directory;
-use super::faults::{Faults, Strike, When};
+use super::faults::{Faults, Lateness, Strike, When};
 use super::log::{Ending, Outcome, Record, RequestLog};
 use super::media::Media;
 use super::messages::Messages;
 use super::names::Names;
+use super::person_times::PersonTimes;
 use super::random::Random;
 use super::stats::Stats;
-use super::tokens::{Tokens, Who, fingerprint};
+use super::tokens::{Fingerprint, Tokens, Who, fingerprint};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -30,7 +31,9 @@ pub(super) struct World {
     pub tokens: Tokens,
     pub bans: Bans,
     pub counters: Counters,
-    pub budgets: Budgets,
+    pub concurrency: Concurrency,
+    pub members: Members,
+    pub person_times: PersonTimes,
     pub faults: Faults,
     pub log: RequestLog,
     pub messages: Messages,
@@ -44,12 +47,25 @@ pub(super) struct Corp {
     pub account_cap: u32,
     pub apps: Vec<App>,
     pub directory: Directory,
+    pub chats: Chats,
 }
 
 #[derive(Debug)]
 pub(super) struct App {
     pub agent_id: u32,
     pub secret: String,
+    pub settings: AppSettings,
+}
+
+/// What agent/set sets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AppSettings {
+    pub name: String,
+    pub description: String,
+    pub redirect_domain: String,
+    pub home_url: String,
+    pub report_location_flag: u32,
+    pub isreportenter: u32,
 }
 
 /// Who calls, as far as the credential tells.
@@ -58,6 +74,8 @@ pub(super) enum Caller {
     App(Who),
     /// gettoken with a corp that exists and a secret that is not its own.
     WrongSecret(usize),
+    /// A group robot, by the fingerprint of its key; it belongs to no company that would be known.
+    Robot(Fingerprint),
     /// No valid credential; the errcode to answer.
     Nobody(i32),
 }
@@ -67,7 +85,7 @@ impl Caller {
         match self {
             Self::App(who) => Some(who.corp),
             Self::WrongSecret(corp) => Some(corp),
-            Self::Nobody(_) => None,
+            Self::Robot(_) | Self::Nobody(_) => None,
         }
     }
 }
@@ -79,15 +97,17 @@ pub(super) struct Visit {
     pub n: u64,
     pub api: u16,
     pub caller: Caller,
-    /// Over a cap, or during a penalty.
-    pub refused: bool,
+    /// Over a cap, or during a penalty: the errcode that says so.
+    pub refused: Option<i32>,
+    /// Where simultaneous calls have a cap: occupied until the call is answered.
+    pub seat: Option<Seat>,
 }
 
 /// What happens next to a call that arrived.
 pub(super) enum Arrival {
     Answered(Answer),
     /// A fault strikes; with the answer, if the call has taken effect.
-    Struck(Visit, Strike, Option<Answer>),
+    Struck(Strike, Option<Answer>),
 }
 
 impl World {
@@ -107,7 +127,9 @@ impl World {
             tokens: Tokens::default(),
             bans: Bans::default(),
             counters: Counters::default(),
-            budgets: Budgets::default(),
+            concurrency: Concurrency::default(),
+            members: Members::default(),
+            person_times: PersonTimes::default(),
             faults: Faults::default(),
             media: Media::default(),
             stats: Stats::default(),
@@ -128,29 +150,34 @@ impl World {
         &self.corps[who.corp].apps[who.app]
     }
 
+    pub(super) fn lateness(&mut self, call: &Call) -> Option<Lateness> {
+        self.faults.lateness(&call.api, &mut self.random)
+    }
+
     /// Notes and counts a call at the moment of its arrival, and lets it take effect unless a fault comes first.
-    pub(super) fn arrive(&mut self, call: &Call, now: i64) -> Arrival {
+    pub(super) fn arrive(&mut self, call: &Call, now: i64) -> (Visit, Arrival) {
         let api = self.names.id(&call.api);
         let caller = api::identify(self, call, now);
         let n = self.record(call, api, caller, now);
-        let refused = !api::count(self, call, api, caller, now);
-        let visit = Visit { n, api, caller, refused };
+        let counted = self.count(call, api, caller, now);
+        let (refused, seat) = (counted.err(), counted.unwrap_or_default());
+        let visit = Visit { n, api, caller, refused, seat };
         self.stats.call(api);
         if call.body_state == BodyState::Broken {
             self.log.outcome(n, Outcome::Incomplete);
-            return Arrival::Answered(Answer::error(40058, call.ip, now, &mut self.random));
+            return (visit, Arrival::Answered(Answer::error(40058, call.ip, now, &mut self.random)));
         }
         match self.faults.choose(&call.api, &mut self.random) {
             None => {
                 let answer = self.take_effect(call, visit, now);
                 self.tell(visit, answer.errcode);
-                Arrival::Answered(answer)
+                (visit, Arrival::Answered(answer))
             }
             Some(strike) => {
                 self.log.outcome(n, Outcome::Injected(strike.kind));
                 self.stats.injected(api);
                 let answer = (strike.when == When::After).then(|| self.take_effect(call, visit, now));
-                Arrival::Struck(visit, strike, answer)
+                (visit, Arrival::Struck(strike, answer))
             }
         }
     }
@@ -158,9 +185,9 @@ impl World {
     /// The call does what it does.
     pub(super) fn take_effect(&mut self, call: &Call, visit: Visit, now: i64) -> Answer {
         let reply = match (visit.refused, call.body_state) {
-            (true, _) => Err(45009),
-            (false, BodyState::TooLarge) => Err(45001),
-            (false, _) => api::dispatch(self, call, visit.caller, now),
+            (Some(errcode), _) => Err(errcode),
+            (None, BodyState::TooLarge) => Err(45001),
+            (None, _) => api::dispatch(self, call, visit.caller, now),
         };
         let answer = reply.unwrap_or_else(|errcode| Answer::error(errcode, call.ip, now, &mut self.random));
         self.log.effect(visit.n, answer.errcode);
@@ -177,7 +204,8 @@ impl World {
         if !self.log.is_on() {
             return 0;
         }
-        let credential = call.param("access_token");
+        let robot = call.param("key").filter(|_| matches!(caller, Caller::Robot(_)));
+        let credential = call.param("access_token").or(robot);
         let token = credential.map(|value| {
             self.tokens.get(value).map_or_else(|| fingerprint(value), |known| known.fingerprint)
         });
@@ -203,18 +231,6 @@ impl World {
     pub(super) fn label(&self, who: Who) -> String {
         format!("{}/{}", self.corps[who.corp].id, self.app(who).agent_id)
     }
-
-    /// A counter's key for people.
-    pub(super) fn key_label(&self, key: &Key) -> (String, &str) {
-        let corp = |corp: u32| self.corps.get(corp as usize).map_or("unknown", |corp| corp.id.as_str());
-        match key {
-            Key::CorpApi(of, api) => (format!("corp:{}", corp(*of)), self.names.name(*api)),
-            Key::IpApi(ip, api) => (format!("ip:{ip}"), self.names.name(*api)),
-            Key::Debug(of, api) => (format!("debug:{}", corp(*of)), self.names.name(*api)),
-            Key::CorpTickets(of) => (format!("tickets:{}", corp(*of)), "get_jsapi_ticket"),
-            Key::AppTickets(of, app, api) => (format!("tickets:{}/{app}", corp(*of)), self.names.name(*api)),
-        }
-    }
 }
 
 impl Corp {
@@ -222,12 +238,17 @@ impl Corp {
         Self {
             id: config.corp_id,
             account_cap: config.account_cap,
-            apps: config
-                .apps
-                .into_iter()
-                .map(|app| App { agent_id: app.agent_id, secret: app.secret })
-                .collect(),
+            apps: config.apps.into_iter().map(App::new).collect(),
             directory: Directory::sample(config.members),
+            chats: Chats::default(),
         }
+    }
+}
+
+impl App {
+    fn new(config: AppConfig) -> Self {
+        let name = format!("App {}", config.agent_id);
+        let settings = AppSettings { name, ..AppSettings::default() };
+        Self { agent_id: config.agent_id, secret: config.secret, settings }
     }
 }

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Context, number, recipients, text};
 use crate::sandbox::answer::{Answer, Reply};
+use crate::sandbox::limits::Row;
 use crate::sandbox::messages::Message;
+use crate::sandbox::person_times::Sent;
+use crate::sandbox::tokens::Who;
 use crate::sandbox::world::World;
 
 const MAX_CONTENT: usize = 2_048;
@@ -34,39 +37,26 @@ pub(super) fn send(world: &mut World, context: Context<'_>) -> Reply {
     if !MSGTYPES.contains(&msgtype) {
         return Err(40008);
     }
-    let excerpt = excerpt(world, context, body, msgtype)?;
-    let to = recipients::resolve(&world.corps[who.corp].directory, body)?;
-    let limits = world.config.limits;
-    let cap = world.corps[who.corp].account_cap;
+    let content = excerpt(world, context, body, msgtype)?;
+    let named = recipients::resolve(&world.corps[who.corp].directory, body)?;
     // What is dropped was accepted: it is taken from the day's budget all the same.
-    world.budgets.spend_messages(&limits, who, cap, to.members.len(), now)?;
-    let kind = world.config.windows;
-    let (reached, dropped): (Vec<_>, Vec<_>) = to
-        .members
-        .into_iter()
-        .partition(|member| world.budgets.reaches(limits.member_messages(), who, member, now, kind));
-    world.budgets.sent(who, reached.len(), now);
+    world.spend(Row::Messages, who, named.members.len(), now)?;
+    let (to, dropped) = world.deliver(Row::MemberMessages, who, named.members, now);
+    world.person_times.add(who, to.len(), now);
     let msgid = world.random.text(2);
-    let fields = json!({"invaliduser": to.invalid_users, "invalidparty": to.invalid_parties,
-        "invalidtag": to.invalid_tags, "unlicenseduser": "", "msgid": msgid});
+    let fields = json!({"invaliduser": named.invalid_users, "invalidparty": named.invalid_parties,
+        "invalidtag": named.invalid_tags, "unlicenseduser": "", "msgid": msgid});
     let msgtype = msgtype.to_owned();
-    world.messages.push(Message {
-        at: now,
-        who,
-        to: reached,
-        dropped,
-        msgtype,
-        content: excerpt,
-        msgid,
-        recalled: false,
-    });
+    let message =
+        Message { at: now, who, chatid: None, to, dropped, msgtype, content, msgid, recalled: false };
+    world.messages.push(message);
     // WeCom warns in the errmsg of a success: whoever compares it with "ok" is mistaken.
     let is_json = call.content_type.is_empty() || call.content_type.starts_with("application/json");
     Ok(Answer::done(if is_json { "ok" } else { "ok. Warning: wrong json format. " }, &fields))
 }
 
 /// The message itself: the text where it is text, else its part of the body.
-fn excerpt(
+pub(super) fn excerpt(
     world: &World,
     Context { who, now, .. }: Context<'_>,
     body: &Value,
@@ -109,13 +99,13 @@ pub(super) fn statistics(world: &mut World, context: Context<'_>) -> Reply {
             _ => return Err(40058),
         },
     };
-    let sent = |(who, sent): (&crate::sandbox::tokens::Who, &crate::sandbox::budgets::PersonTimes)| {
+    let sent = |(who, sent): (Who, Sent)| {
         let (today, before) = sent.days(context.now);
-        let agent_id = world.app(*who).agent_id;
+        let app = world.app(who);
         let count = if yesterday { before } else { today };
-        json!({"agentid": agent_id, "app_name": format!("App {agent_id}"), "count": count})
+        json!({"agentid": app.agent_id, "app_name": app.settings.name, "count": count})
     };
-    let of_corp = world.budgets.person_times.iter().filter(|(who, _)| who.corp == context.who.corp);
+    let of_corp = world.person_times.iter().filter(|(who, _)| who.corp == context.who.corp);
     let statistics: Vec<Value> = of_corp.map(sent).filter(|entry| entry["count"] != 0).collect();
     Ok(Answer::ok(&json!({"statistics": statistics})))
 }

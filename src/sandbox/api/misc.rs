@@ -1,4 +1,4 @@
-//! Apps, IP lists, and who a code of the browser's login belongs to.
+//! IP lists, and who a code of the browser's login belongs to.
 
 use serde_json::{Value, json};
 
@@ -6,25 +6,6 @@ use super::Context;
 use crate::sandbox::answer::{Answer, Reply};
 use crate::sandbox::call::Call;
 use crate::sandbox::world::{Caller, World};
-
-pub(super) fn agent(world: &World, context: Context<'_>) -> Reply {
-    let wanted = context.call.filled("agentid").ok_or(41011)?;
-    let agent_id = world.app(context.who).agent_id;
-    if wanted.parse::<u32>().map_err(|_| 40056)? != agent_id {
-        return Err(301_002);
-    }
-    Ok(Answer::ok(&json!({"agentid": agent_id, "name": format!("App {agent_id}"), "close": 0,
-        "description": "", "redirect_domain": "", "report_location_flag": 0, "isreportenter": 0, "home_url": "",
-        "square_logo_url": "", "allow_partys": {"partyid": [1]}, "allow_userinfos": {"user": []},
-        "allow_tags": {"tagid": []}})))
-}
-
-/// The token's own app: it may see no other.
-pub(super) fn agents(world: &World, context: Context<'_>) -> Answer {
-    let agent_id = world.app(context.who).agent_id;
-    let agent = json!({"agentid": agent_id, "name": format!("App {agent_id}"), "square_logo_url": ""});
-    Answer::ok(&json!({"agentlist": [agent]}))
-}
 
 /// Addresses that are reserved for documentation: nobody's firewall should open for a sandbox.
 pub(super) fn ip_list() -> Answer {
@@ -39,7 +20,7 @@ fn member_of_code<'a>(world: &'a World, call: &Call, corp: usize) -> Option<&'a 
     Some(found.1.userid.as_str())
 }
 
-pub(super) fn has_valid_code(world: &World, call: &Call, caller: Caller) -> bool {
+pub(in crate::sandbox) fn has_valid_code(world: &World, call: &Call, caller: Caller) -> bool {
     caller.corp().is_some_and(|corp| member_of_code(world, call, corp).is_some())
 }
 

@@ -1,21 +1,26 @@
 //! What each simulated API does.
 
+mod agent;
+mod appchat;
 mod department;
 mod media;
 mod message;
 mod misc;
 mod multipart;
+mod office;
 mod recipients;
 mod token;
 mod user;
+mod webhook;
 
 use serde_json::Value;
 
 use super::answer::{Answer, Reply};
 use super::call::Call;
-use super::counters::{Caps, Key};
 use super::tokens::Who;
 use super::world::{Caller, World};
+
+pub(super) use misc::has_valid_code;
 
 /// A call whose credential is good.
 #[derive(Debug, Clone, Copy)]
@@ -47,38 +52,13 @@ pub(super) fn identify(world: &World, call: &Call, now: i64) -> Caller {
     if call.api == "gettoken" {
         return token::identify(world, call);
     }
+    if call.api == "webhook/send" {
+        return webhook::identify(call);
+    }
     match call.filled("access_token") {
         None => Caller::Nobody(41001),
         Some(token) => world.tokens.verify(token, now).map_or_else(Caller::Nobody, Caller::App),
     }
-}
-
-/// Counts the call; false if it is over a cap or during a penalty.
-pub(super) fn count(world: &mut World, call: &Call, api: u16, caller: Caller, now: i64) -> bool {
-    const NO_CORP: u32 = u32::MAX;
-    let limits = &world.config.limits;
-    let corp = caller.corp().map(|corp| corp as u32);
-    let exempt = match call.api.as_str() {
-        "message/send" => !limits.base_counts_messages,
-        "auth/getuserinfo" => misc::has_valid_code(world, call, caller),
-        _ => false,
-    };
-    let mut keys: Vec<(Key, Caps)> = Vec::with_capacity(4);
-    if !exempt {
-        if limits.ip_api() != [None, None] {
-            keys.push((Key::IpApi(call.ip, api), limits.ip_api()));
-        }
-        if let Some(corp) = corp.filter(|_| limits.corp_api() != [None, None]) {
-            keys.push((Key::CorpApi(corp, api), limits.corp_api()));
-        }
-        if call.param("debug") == Some("1") {
-            keys.push((Key::Debug(corp.unwrap_or(NO_CORP), api), [Some(5), None]));
-        }
-        if let Caller::App(who) = caller {
-            keys.extend(token::ticket_keys(call, who, api));
-        }
-    }
-    keys.is_empty() || world.counters.admit(&keys, now, world.config.windows)
 }
 
 /// Lets the call take effect.
@@ -90,6 +70,7 @@ pub(super) fn dispatch(world: &mut World, call: &Call, caller: Caller, now: i64)
         Caller::App(who) => who,
         Caller::Nobody(errcode) => return Err(errcode),
         Caller::WrongSecret(_) => return Err(40001),
+        Caller::Robot(_) => return webhook::send(call),
     };
     if !call.is_post()
         && let Some(errcode) = needs_post(&call.api)
@@ -104,15 +85,17 @@ pub(super) fn dispatch(world: &mut World, call: &Call, caller: Caller, now: i64)
         "media/upload" => media::upload(world, context),
         "media/get" => media::get(world, context),
         "get_jsapi_ticket" | "ticket/get" => token::ticket(world, context),
-        "agent/get" => misc::agent(world, context),
-        "agent/list" => Ok(misc::agents(world, context)),
+        "media/uploadimg" => media::upload_image(world, context),
+        "checkin/getcheckindata" => office::checkins(world, context),
+        "corp/getapprovaldata" => office::approvals(context),
         "get_api_domain_ip" | "getcallbackip" => Ok(misc::ip_list()),
         "auth/getuserinfo" | "user/getuserinfo" => misc::user_of_code(world, context),
         api => {
-            if let Some(reply) = user::dispatch(world, context, api) {
-                return reply;
-            }
-            department::dispatch(world, context, api).unwrap_or_else(|| Ok(Answer::ok(&Value::Null)))
+            let reply = user::dispatch(world, context, api)
+                .or_else(|| department::dispatch(world, context, api))
+                .or_else(|| appchat::dispatch(world, context, api))
+                .or_else(|| agent::dispatch(world, context, api));
+            reply.unwrap_or_else(|| Ok(Answer::ok(&Value::Null)))
         }
     }
 }
@@ -121,8 +104,16 @@ pub(super) fn dispatch(world: &mut World, call: &Call, caller: Caller, now: i64)
 fn needs_post(api: &str) -> Option<i32> {
     match api {
         "user/create" | "user/update" => Some(40003),
-        "message/send" | "message/recall" | "user/batchdelete" => Some(40058),
-        "department/create" | "media/upload" | "message/get_statistics" => Some(40063),
+        "message/send"
+        | "message/recall"
+        | "user/batchdelete"
+        | "appchat/create"
+        | "appchat/update"
+        | "appchat/send"
+        | "agent/set"
+        | "checkin/getcheckindata"
+        | "corp/getapprovaldata" => Some(40058),
+        "department/create" | "media/upload" | "media/uploadimg" | "message/get_statistics" => Some(40063),
         _ => None,
     }
 }

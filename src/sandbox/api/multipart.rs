@@ -1,8 +1,8 @@
-//! The one part of a multipart body that an upload needs.
+//! The one part of a multipart body that an upload needs: the file.
 
 use bytes::Bytes;
 
-/// The part named `media`.
+/// A part with a file name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub filename: String,
@@ -10,8 +10,17 @@ pub(super) struct Part {
     pub bytes: Bytes,
 }
 
-/// Finds the part; `None` if there is none or the body is malformed.
+/// Finds the part named `media`; `None` if there is none or the body is malformed.
 pub(super) fn media(content_type: &str, body: &Bytes) -> Option<Part> {
+    find_part(content_type, body, |name| name == "media")
+}
+
+/// Finds the first file, whatever its part is called.
+pub(super) fn any_file(content_type: &str, body: &Bytes) -> Option<Part> {
+    find_part(content_type, body, |_| true)
+}
+
+fn find_part(content_type: &str, body: &Bytes, wanted: fn(&str) -> bool) -> Option<Part> {
     let delimiter = format!("--{}", boundary(content_type)?);
     let mut at = find(body, delimiter.as_bytes(), 0)?;
     loop {
@@ -23,7 +32,7 @@ pub(super) fn media(content_type: &str, body: &Bytes) -> Option<Part> {
         let content = end_of_head + 4;
         let next = find(body, format!("\r\n{delimiter}").as_bytes(), content)?;
         let head = str::from_utf8(body.get(start + 2..end_of_head)?).ok()?;
-        if let Some(part) = part(head, body.slice(content..next)) {
+        if let Some(part) = part(head, body.slice(content..next), wanted) {
             return Some(part);
         }
         at = next + 2;
@@ -36,7 +45,7 @@ fn boundary(content_type: &str) -> Option<&str> {
     Some(boundary.trim_matches('"')).filter(|boundary| !boundary.is_empty())
 }
 
-fn part(head: &str, bytes: Bytes) -> Option<Part> {
+fn part(head: &str, bytes: Bytes, is_wanted: fn(&str) -> bool) -> Option<Part> {
     let header = |wanted: &str| {
         let mut lines = head.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
@@ -46,7 +55,7 @@ fn part(head: &str, bytes: Bytes) -> Option<Part> {
         let mut pairs = disposition.split(';').filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value.trim_matches('"').to_owned())
     };
-    if parameter("name")? != "media" {
+    if !is_wanted(&parameter("name")?) {
         return None;
     }
     let filename = parameter("filename").filter(|name| !name.is_empty())?;

@@ -7,7 +7,6 @@ use super::Context;
 use crate::sandbox::answer::{Answer, Reply};
 use crate::sandbox::call::Call;
 use crate::sandbox::config::RefetchLifetime;
-use crate::sandbox::counters::{Caps, Key};
 use crate::sandbox::tokens::Who;
 use crate::sandbox::world::{Caller, World};
 
@@ -28,11 +27,13 @@ fn app_with(world: &World, corp: usize, secret: &str) -> Option<usize> {
 
 pub(super) fn get(world: &mut World, call: &Call, caller: Caller, now: i64) -> Reply {
     if world.bans.is_banned(call.ip, now) {
+        world.stats.over(&["bad-secrets"]);
         return Err(45009);
     }
     let who = match caller {
         Caller::App(who) => who,
         Caller::Nobody(errcode) => return Err(errcode),
+        Caller::Robot(_) => return Err(41002),
         Caller::WrongSecret(corp) => {
             world.bans.wrong_secret(call.ip, now, world.config.bad_secret_ban_after);
             let secret = call.param("corpsecret").unwrap_or_default();
@@ -55,17 +56,6 @@ pub(super) fn get(world: &mut World, call: &Call, caller: Caller, now: i64) -> R
     // Rounded up: a token that still works never answers 0.
     let expires_in = (expires_in_ms + 999) / 1000;
     Ok(Answer::ok(&json!({"access_token": *token, "expires_in": expires_in})))
-}
-
-/// The tickets' own limits: 400 an hour for a corp, 100 for an app.
-pub(super) fn ticket_keys(call: &Call, who: Who, api: u16) -> Vec<(Key, Caps)> {
-    let (corp, app) = (who.corp as u32, who.app as u32);
-    let by_app = (Key::AppTickets(corp, app, api), [None, Some(100)]);
-    match call.api.as_str() {
-        "get_jsapi_ticket" => vec![by_app, (Key::CorpTickets(corp), [None, Some(400)])],
-        "ticket/get" => vec![by_app],
-        _ => Vec::new(),
-    }
 }
 
 /// A new ticket each time: nothing is known about repeated fetches.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Context, number, text};
 use crate::sandbox::answer::{Answer, Reply};
 use crate::sandbox::directory::{Directory, Member};
-use crate::sandbox::world::World;
+use crate::sandbox::limits::Row;
+use crate::sandbox::world::{Corp, World};
 
 pub(super) fn dispatch(world: &mut World, context: Context<'_>, api: &str) -> Option<Reply> {
     Some(match api {
@@ -56,8 +57,7 @@ fn create(world: &mut World, context: Context<'_>) -> Reply {
     if directory.members.len() >= account_cap as usize {
         return Err(45024);
     }
-    let limits = world.config.limits;
-    world.budgets.spend_account(&limits, context.who.corp, account_cap, context.now)?;
+    world.spend(Row::Accounts, context.who, 1, context.now)?;
     self::directory(world, context).members.insert(userid.to_lowercase().into(), member);
     Ok(Answer::done("created", &Value::Null))
 }
@@ -74,7 +74,7 @@ fn update(world: &mut World, context: Context<'_>) -> Reply {
 
 fn delete(world: &mut World, context: Context<'_>) -> Reply {
     let userid = context.call.filled("userid").ok_or(41009)?;
-    remove(directory(world, context), userid)?;
+    remove(&mut world.corps[context.who.corp], userid)?;
     Ok(Answer::done("deleted", &Value::Null))
 }
 
@@ -83,24 +83,25 @@ fn batch_delete(world: &mut World, context: Context<'_>) -> Reply {
     if ids.len() > 200 {
         return Err(40032);
     }
-    let directory = directory(world, context);
+    let corp = &mut world.corps[context.who.corp];
     let ids: Vec<&str> = ids.iter().filter_map(Value::as_str).collect();
-    if ids.iter().any(|id| directory.find(id).is_none()) {
+    if ids.iter().any(|id| corp.directory.find(id).is_none()) {
         return Err(40031);
     }
     for id in ids {
         // A userid that is named twice is gone already.
-        let _ = remove(directory, id);
+        let _ = remove(corp, id);
     }
     Ok(Answer::done("deleted", &Value::Null))
 }
 
-fn remove(directory: &mut Directory, userid: &str) -> Result<(), i32> {
+fn remove(Corp { directory, chats, .. }: &mut Corp, userid: &str) -> Result<(), i32> {
     let id = directory.find(userid).ok_or(60111)?.0.clone();
     directory.members.remove(&id);
     for tag in directory.tags.values_mut() {
         tag.users.remove(&id);
     }
+    chats.forget(&id);
     Ok(())
 }
 

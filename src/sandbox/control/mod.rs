@@ -4,17 +4,32 @@
 //! |---|---|
 //! | `GET requests?after=N&limit=M` | the request log, oldest first; `next` is the `after` of the next page or null |
 //! | `DELETE requests` | forgets the records; their numbers go on |
-//! | `GET stats`, `DELETE stats` | what was counted |
+//! | `GET stats`, `DELETE stats` | what was counted; see below |
 //! | `DELETE counters` | forgets windows, budgets, penalties and bans |
-//! | `GET messages?after=N&limit=M` | delivered messages |
+//! | `GET messages?after=N&limit=M` | delivered messages; those of appchat/send have a `chatid` |
 //! | `POST faults`, `GET faults`, `DELETE faults[/ID]` | injected faults, see `faults::Spec` |
 //! | `POST revoke` | `{"corp_id","agent_id","errcode":40014}`: the app's tokens die |
 //! | `POST secret` | `{"corp_id","agent_id","secret"}`: a new secret, and the app's tokens die |
 //! | `GET clock`, `POST clock` | `{"advance_ms"}` |
-//! | `GET settings`, `POST settings` | what of `Config` can change, each field optional |
+//! | `GET settings`, `POST settings` | what of `Config` can change, each field optional; see below |
 //! | `POST media` | `{"corp_id","filename","size"}`: a file that may be larger than an upload |
+//!
+//! Limits: `POST settings` with `{"preset":"wecom-2023"}` takes all the numbers of an era (`qyh-2015`, `wecom-2020`,
+//! `wecom-2023`, `none`), with `"operator":"provider"` those of a third-party provider, and with `"limits":{…}` the
+//! members of `Limits` that differ, null for one that is off. Counters go on; `DELETE counters` begins anew.
+//!
+//! A call that is counted at another time than it was sent: `POST faults` with
+//! `{"kind":"late","path":"*","before_ms":200,"after_ms":100,"seed":7}`. It waits a random time before it is counted
+//! (and logged), and another before its answer; meanwhile it is under way, if simultaneous calls have a cap.
+//!
+//! Stats: `over` is how many calls any limit refused, `over_by_row` how many each row of limits did (a call may be
+//! refused by several), `dropped` how many members did not get a message. `windows` has every counter with its `row`,
+//! `key` and `caps`, the most that it was ever asked for in one period (including what was too much), its `trips` and
+//! the calls `refused` in the block after them; `members` the same of messages to single members, by app;
+//! `concurrent` simultaneous calls.
 
 mod records;
+mod settings;
 mod switches;
 
 use actix_web::http::StatusCode;
@@ -42,8 +57,8 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
         .route("/secret", web::post().to(switches::secret))
         .route("/clock", web::get().to(switches::clock))
         .route("/clock", web::post().to(switches::advance))
-        .route("/settings", web::get().to(switches::settings))
-        .route("/settings", web::post().to(switches::change_settings))
+        .route("/settings", web::get().to(settings::settings))
+        .route("/settings", web::post().to(settings::change_settings))
         .route("/media", web::post().to(switches::media))
         .default_service(web::to(unknown));
     app.service(scope);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::log::{Record, Shown};
 use crate::sandbox::world::World;
-use crate::sandbox::{Shared, stats as statistics};
+use crate::sandbox::{Shared, shown};
 
 const DEFAULT_PAGE: usize = 10_000;
 const MAX_PAGE: usize = 100_000;
@@ -53,7 +53,7 @@ pub(super) async fn forget_requests(shared: web::Data<Shared>) -> HttpResponse {
 }
 
 pub(super) async fn stats(shared: web::Data<Shared>) -> HttpResponse {
-    let stats = statistics::show(&shared.world(), &shared.clock);
+    let stats = shown::stats(&shared.world(), shared.clock.now_ms());
     HttpResponse::Ok().json(stats)
 }
 
@@ -65,7 +65,8 @@ pub(super) async fn forget_stats(shared: web::Data<Shared>) -> HttpResponse {
 pub(super) async fn forget_counters(shared: web::Data<Shared>) -> HttpResponse {
     let mut world = shared.world();
     world.counters.clear();
-    world.budgets.clear();
+    world.members.clear();
+    world.concurrency.clear();
     world.bans.clear();
     HttpResponse::NoContent().finish()
 }

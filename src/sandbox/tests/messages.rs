@@ -91,6 +91,45 @@ async fn too_many_messages_to_one_member_are_dropped_without_an_error() {
     }
     let message = last_message(&sandbox).await;
     assert_eq!((&message["to"], &message["dropped"]), (&json!([]), &json!(["lisi"])));
+    let counted = sandbox.post("message/get_statistics", &token, &json!({})).await;
+    assert_eq!(counted["statistics"][0]["count"], 2, "only what reached somebody");
+    let row = sandbox.row("member-messages").await;
+    assert_eq!((&row["dropped"], &row["max_per_minute"]["sliding"]), (&json!(1), &json!(3)));
+    assert_eq!(sandbox.show("stats").await["over"], 0, "nothing was refused");
+}
+
+#[tokio::test]
+async fn the_hour_of_one_member_goes_on_when_the_minute_is_over() {
+    let limits =
+        Limits { member_messages_per_minute: Some(2), member_messages_per_hour: Some(3), ..Limits::none() };
+    let sandbox = Sandbox::limited(limits);
+    let token = sandbox.token().await;
+    let mut reached = Vec::new();
+    for wait in [0, 0, 60_000, 60_000, 3_600_000] {
+        sandbox.advance(wait).await;
+        send(&sandbox, &token, &json!({"touser": "lisi"})).await;
+        reached.push(last_message(&sandbox).await["dropped"] == json!([]));
+    }
+    assert_eq!(reached, [true, true, true, false, true], "a drop begins no block");
+}
+
+#[tokio::test]
+async fn a_day_s_messages_are_counted_by_app_or_by_corp() {
+    for (scope, expected) in [(MessageScope::App, 0), (MessageScope::Corp, 45009)] {
+        let budget = MessageBudget { factor: 1, scope };
+        let corps = vec![CorpConfig { account_cap: 12, ..CorpConfig::default() }];
+        let limits = Limits { message_budget: Some(budget), ..Limits::none() };
+        let sandbox = Sandbox::start(Config { corps, limits, ..Config::default() });
+        let token = sandbox.token().await;
+        assert_eq!(errcode(&send(&sandbox, &token, &json!({"touser": "@all"})).await), 0);
+        assert_eq!(errcode(&send(&sandbox, &token, &json!({"touser": "lisi"})).await), 45009);
+        let row = sandbox.row("messages").await;
+        assert_eq!((&row["trips"], &row["max_per_day"]), (&json!(1), &json!(13)));
+        let other =
+            sandbox.gettoken("sandbox-secret-1000002").await["access_token"].as_str().unwrap().to_owned();
+        let agent = json!({"touser": "lisi", "agentid": AGENT + 1});
+        assert_eq!(errcode(&send(&sandbox, &other, &agent).await), expected, "{scope:?}");
+    }
 }
 
 #[tokio::test]

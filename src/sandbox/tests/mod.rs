@@ -1,14 +1,21 @@
 //! The sandbox over HTTP, as its callers see it.
 
+mod appchat;
+mod calendar;
+mod concurrent;
 mod directory;
 mod faults;
+mod late;
 mod limits;
 mod media;
 mod messages;
+mod presets;
 mod records;
+mod rows;
 mod tokens;
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
@@ -18,6 +25,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Config, Limits, run};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
 
 const CORP: &str = "ww0123456789abcdef";
 const AGENT: u32 = 1_000_001;
@@ -43,6 +53,11 @@ impl Sandbox {
         crate::wecom::tls::install();
         let http = Client::builder().no_proxy().build().unwrap();
         Self { address, http, stop, task }
+    }
+
+    /// With these limits, and tokens that outlive every test.
+    fn limited(limits: Limits) -> Self {
+        Self::start(Config { limits, token_lifetime_secs: 1_000_000_000, ..Config::default() })
     }
 
     /// Without any limit.
@@ -95,6 +110,37 @@ impl Sandbox {
 
     async fn advance(&self, ms: i64) {
         self.control("clock", &json!({"advance_ms": ms})).await;
+    }
+
+    async fn now(&self) -> i64 {
+        self.show("clock").await["now_ms"].as_i64().unwrap()
+    }
+
+    /// What the stats say of a row of limits; of the key that had the most trips, if there are several.
+    async fn row(&self, row: &str) -> Value {
+        let stats = self.show("stats").await;
+        let of_row = |counter: &&Value| counter["row"] == row;
+        let counters = ["windows", "members", "concurrent"].map(|list| stats[list].as_array().unwrap());
+        let found = counters.into_iter().flatten().filter(of_row).max_by_key(|of| of["trips"].as_u64());
+        found.cloned().unwrap_or_else(|| panic!("nothing was counted for {row}: {stats}"))
+    }
+
+    /// Calls once more than `cap`; only the last call is refused, with `errcode`, and only by this row.
+    async fn drive<F: AsyncFn(&Self) -> Value>(&self, row: &str, cap: usize, refusal: i64, call: F) {
+        for n in 0..cap {
+            assert_eq!(errcode(&call(self).await), 0, "{row}: call {n} of {cap}");
+        }
+        assert_eq!(self.show("stats").await["over"], 0, "{row}");
+        assert_eq!(errcode(&call(self).await), refusal, "{row}");
+        let stats = self.show("stats").await;
+        assert_eq!((&stats["over"], &stats["over_by_row"]), (&json!(1), &json!({ row: 1 })));
+        assert_eq!(self.row(row).await["trips"], 1);
+    }
+
+    /// Asks until what the control API shows is as wanted.
+    async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) {
+        let asking = async { while !wanted(&self.show(path).await) {} };
+        tokio::time::timeout(Duration::from_secs(20), asking).await.expect("it happens within 20 s");
     }
 
     /// Everything that comes back for one GET, as bytes on the wire.
