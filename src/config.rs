@@ -112,7 +112,8 @@ pub struct SandboxOptions {
     pub account_cap: u64,
     /// Agent ids and their secrets.
     pub apps: Vec<(String, SecretString)>,
-    pub enforce_limits: bool,
+    /// The name of the profile whose limits it enforces; none enforces none.
+    pub limits: Option<&'static str>,
     pub workers: usize,
 }
 

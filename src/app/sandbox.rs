@@ -45,11 +45,9 @@ fn config(options: &SandboxOptions) -> anyhow::Result<Config> {
         Windows::Sliding => WindowKind::Sliding,
         Windows::Clock => WindowKind::ClockAligned,
     };
-    let mut config = if options.enforce_limits {
-        Config::default()
-    } else {
-        Config { limits: Limits::none(), ..Config::default() }
-    };
+    let limits = options.limits.map_or_else(|| Some(Limits::none()), Limits::named);
+    let limits = limits.context("the sandbox does not know these limits")?;
+    let mut config = Config { limits, ..Config::default() };
     config.corps = vec![corp];
     config.windows = windows;
     config.same_token_on_refetch = options.same_token;

@@ -103,8 +103,8 @@ fn a_sandbox_that_is_told_nothing_has_the_corp_of_the_readme() {
     let options = sandbox.options().unwrap();
     assert_eq!((options.listen.to_string().as_str(), options.windows), ("127.0.0.1:8701", Windows::Sliding));
     assert_eq!(
-        (options.corp_id.as_str(), options.account_cap, options.enforce_limits),
-        ("ww0123456789abcdef", 500, true)
+        (options.corp_id.as_str(), options.account_cap, options.limits),
+        ("ww0123456789abcdef", 500, Some("qyh-2015"))
     );
     assert!(options.apps.is_empty(), "the sandbox brings its own three apps");
     assert!(!options.same_token && options.workers >= 1);

@@ -98,8 +98,8 @@ pub struct Sandbox {
     /// The enterprise's apps and their secrets [default: 1000001 to 1000003, each with sandbox-secret-AGENT_ID]
     #[arg(long = "app", value_name = "AGENT_ID=SECRET", num_args = 1..)]
     apps: Vec<AgentSecret>,
-    /// Whether limits are enforced
-    #[arg(long, value_enum, default_value = "default")]
+    /// Whose limits it enforces
+    #[arg(long, value_enum, default_value = "qyh-2015")]
     limits: SandboxLimits,
     /// Threads that answer requests [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=512))]
@@ -116,8 +116,15 @@ pub struct Sandbox {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SandboxLimits {
-    /// The default profile's
-    Default,
+    /// Those of the enterprise account of 2015
+    #[value(name = "qyh-2015", alias = "default")]
+    Qyh2015,
+    /// Those of WeCom around 2020
+    #[value(name = "wecom-2020")]
+    Wecom2020,
+    /// Those of WeCom since 2023
+    #[value(name = "wecom-2023")]
+    Wecom2023,
     /// None
     Off,
 }
@@ -133,7 +140,12 @@ impl Sandbox {
             corp_id: self.corp,
             account_cap: self.accounts,
             apps: self.apps.into_iter().map(|app| (app.agent_id, app.secret)).collect(),
-            enforce_limits: self.limits == SandboxLimits::Default,
+            limits: match self.limits {
+                SandboxLimits::Qyh2015 => Some("qyh-2015"),
+                SandboxLimits::Wecom2020 => Some("wecom-2020"),
+                SandboxLimits::Wecom2023 => Some("wecom-2023"),
+                SandboxLimits::Off => None,
+            },
             workers: self.workers.map_or_else(cores, |workers| workers as usize),
         })
     }
