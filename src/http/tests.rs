@@ -135,6 +135,8 @@ async fn an_app_whose_secret_is_rejected_is_a_warning_and_not_an_outage() {
     let refused = FetchOutcome::Refused {
         errcode: 40001,
         errmsg: "invalid credential".to_owned(),
+        hint: None,
+        from_ip: None,
         http_status: 200,
         latency_us: 1,
     };
