@@ -219,7 +219,9 @@ fn after_a_block_one_call_tries_and_the_others_wait_for_what_it_finds() {
     let Body::PenaltyEnded(x) = &ended.body else { panic!("{ended:?}") };
     assert_eq!((x.started, x.reason.as_str()), (started(&world)[0].0, "probe_passed"));
     let calls = [call(&mut world, app), call(&mut world, other)];
-    calls.map(|pending| settle(&mut world, pending, posted(Some(0))));
+    for pending in calls {
+        settle(&mut world, pending, posted(Some(0)));
+    }
     assert_eq!(count(&world, Kind::PenaltyEnded), 1);
 }
 
