@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use crate::ledger::Seq;
 use crate::ledger::command::{Command, FetchOutcome, FetchReason, Refusal, Reply};
 use crate::ledger::entry::Plain;
+use crate::wecom::errmsg::ErrMsg;
 use crate::wecom::issue::{self, CredentialRequest};
 
 use super::{Broker, CredentialError};
@@ -120,7 +121,8 @@ impl Broker {
                 }
             }
             issue::FetchOutcome::Refused { errcode, message, http_status } => {
-                FetchOutcome::Refused { errcode, errmsg: message.text, http_status, latency_us }
+                let ErrMsg { text, hint, from_ip } = message;
+                FetchOutcome::Refused { errcode, errmsg: text, hint, from_ip, http_status, latency_us }
             }
             issue::FetchOutcome::NotSent { reason } => FetchOutcome::NotSent { reason },
             issue::FetchOutcome::Unknown { reason, .. } => FetchOutcome::Unknown { reason },

@@ -29,12 +29,14 @@ impl Broker {
     fn due(self: &Arc<Self>) -> Vec<Seq> {
         let tick = self.ledger.tick();
         let directory = self.ledger.directory();
-        directory
-            .live_apps()
-            .filter(|(_, app)| is_due(app, tick))
-            .map(|(seq, _)| seq)
-            .take(ROUND_MAX)
-            .collect()
+        let mut due: Vec<Seq> =
+            directory.live_apps().filter(|(_, app)| is_due(app, tick)).map(|(seq, _)| seq).collect();
+        // Where WeCom blocks the fetches of a corp, its apps stay due; the others must have their turn.
+        let round = tick as usize / EVERY.as_millis() as usize;
+        let turn = round.wrapping_mul(ROUND_MAX) % due.len().max(1);
+        due.rotate_left(turn);
+        due.truncate(ROUND_MAX);
+        due
     }
 }
 

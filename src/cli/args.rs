@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::http::usage::UsageQuery;
 use crate::ledger::Seq;
 use crate::ledger::entry::Scope;
+use crate::quota::Unit;
 
 pub use services::{Demo, Sandbox, Serve};
 
@@ -52,8 +53,13 @@ pub enum Command {
     /// The limits that every call is judged against
     #[command(subcommand)]
     Limits(Limits),
-    /// How much of each limit is used
+    /// How much of each limit is used, and usage that no call shows
     Usage(Usage),
+    /// WeCom's own blocks after it said that a limit is used up
+    #[command(subcommand)]
+    Penalty(Penalty),
+    /// When WeCom said that a limit is used up, and who had spent it
+    Incidents(Incidents),
     /// Print the documented settings file; with --json, the settings in force
     Config,
 }
@@ -195,8 +201,71 @@ pub enum Limits {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Penalty {
+    /// Show the blocks in force
+    List,
+    /// End a block: you know that WeCom lets calls in again
+    #[command(arg_required_else_help = true)]
+    Clear {
+        /// The number of the block, as `penalty list` shows it
+        seq: Option<Seq>,
+        /// All of them
+        #[arg(long, conflicts_with = "seq")]
+        all: bool,
+    },
+}
+
 #[derive(Debug, Args)]
+pub struct Incidents {
+    /// One incident, with who had spent what before it
+    pub seq: Option<Seq>,
+    /// Only those before this one
+    #[arg(long, value_name = "SEQ", conflicts_with = "seq")]
+    pub before: Option<Seq>,
+    /// How many at most, the newest first
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub limit: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Declare {
+    /// Count what no call shows: an import that creates accounts, messages that others have sent
+    Declare(Declared),
+}
+
+#[derive(Debug, Args)]
+pub struct Declared {
+    /// The enterprise, or one app of it
+    #[arg(value_name = "CORP_ID[/AGENT_ID]", value_parser = owner)]
+    pub owner: (String, Option<String>),
+    /// calls, person_times, accounts, apps, domains or reads
+    #[arg(value_parser = unit)]
+    pub unit: Unit,
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub amount: i64,
+    /// What it is, for whoever reads the ledger
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub note: String,
+}
+
+fn owner(text: &str) -> Result<(String, Option<String>), String> {
+    match text.split_once('/') {
+        None if !text.is_empty() => Ok((text.to_owned(), None)),
+        _ => text.parse().map(|AppLabel { corp_id, agent_id }| (corp_id, Some(agent_id))),
+    }
+}
+
+fn unit(text: &str) -> Result<Unit, String> {
+    let known = "calls, person_times, accounts, apps, domains or reads";
+    serde_json::from_value(text.into()).map_err(|_| format!("unknown unit; use {known}"))
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Usage {
+    #[command(subcommand)]
+    pub declare: Option<Declare>,
     /// Only of this enterprise
     #[arg(long, value_name = "CORP_ID")]
     corp: Option<String>,

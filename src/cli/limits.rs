@@ -9,7 +9,7 @@ use crate::ledger::entry::CapOverride;
 use crate::ledger::{Command, Seq};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Unit};
 
-use super::args::Limits;
+use super::args::{Declared, Limits};
 use super::table::table;
 use super::{Answer, Failure, act};
 
@@ -148,7 +148,7 @@ fn in_words(list: &List) -> String {
 }
 
 /// The name of a value as JSON shows it, for people.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     let name = serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned));
     name.unwrap_or_default().replace('_', " ")
 }
@@ -204,6 +204,13 @@ pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, 
         (false, false) => "",
     };
     Ok(Answer::new(&report, text)?.hint(hint))
+}
+
+pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answer, Failure> {
+    let Declared { owner: (corp_id, agent_id), unit, amount, note } = declared;
+    let of = agent_id.as_ref().map_or_else(|| corp_id.clone(), |agent_id| format!("{corp_id}/{agent_id}"));
+    let what = format!("{amount} {} of {of} count as spent from now on", word(&unit));
+    act(opened, Command::Declare { corp_id, agent_id, unit, amount, note }, what).await
 }
 
 fn usage_row(row: &UsageRow) -> [String; 7] {

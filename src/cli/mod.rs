@@ -2,6 +2,7 @@
 
 pub mod args;
 mod corps;
+mod incidents;
 mod keys;
 mod limits;
 mod logging;
@@ -25,7 +26,7 @@ use crate::datadir::{self, NewApiKey, Opened};
 use crate::ledger::{Command as LedgerCommand, Seq};
 
 pub use args::Cli;
-use args::{App, Command, Corp, Key, Limits};
+use args::{App, Command, Corp, Declare, Incidents, Key, Limits, Penalty, Usage};
 pub use output::{Answer, Failure};
 
 fn env(name: &str) -> Option<String> {
@@ -130,7 +131,16 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Key(change) => keys::change(&opened, &change).await,
         Command::Limits(Limits::List) => limits::list(&opened).await,
         Command::Limits(change) => limits::change(&opened, change).await,
+        Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {
+            limits::declare(&opened, declared).await
+        }
         Command::Usage(usage) => limits::usage(&opened, usage.query()).await,
+        Command::Penalty(Penalty::List) => incidents::penalties(&opened).await,
+        Command::Penalty(Penalty::Clear { seq, .. }) => incidents::clear(&opened, seq).await,
+        Command::Incidents(Incidents { seq: Some(seq), .. }) => incidents::one(&opened, seq).await,
+        Command::Incidents(Incidents { before, limit, .. }) => {
+            incidents::list(&opened, before, limit as usize).await
+        }
         _ => Err(Failure::Usage("this command does not administer anything".to_owned())),
     };
     opened.ledger.stop().await;

@@ -4,16 +4,22 @@
 
 mod auth;
 mod calls;
+mod declare;
 mod entries;
 mod health;
+pub mod incidents;
 mod known;
 mod params;
+pub mod penalties;
 pub mod present;
 pub mod problem;
+mod spenders;
 pub mod usage;
 
 #[cfg(test)]
 mod call_tests;
+#[cfg(test)]
+mod incident_tests;
 #[cfg(test)]
 mod problem_tests;
 #[cfg(test)]
@@ -87,7 +93,12 @@ pub fn configure(cfg: &mut ServiceConfig) {
             .service(only("/calls/{id}/void", "POST", web::post().to(calls::void)))
             .service(only("/entries", "GET", web::get().to(entries::page)))
             .service(only("/entries/{seq}", "GET", web::get().to(entries::one)))
+            .service(only("/incidents", "GET", web::get().to(incidents::page)))
+            .service(only("/incidents/{seq}", "GET", web::get().to(incidents::get)))
+            .service(only("/penalties", "GET", web::get().to(penalties::get)))
+            .service(only("/penalties/{seq}/clear", "POST", web::post().to(penalties::clear)))
             .service(only("/usage", "GET", web::get().to(usage::get)))
+            .service(only("/usage/declare", "POST", web::post().to(declare::declare)))
             .default_service(web::to(not_found)),
     )
     .default_service(web::to(not_found));

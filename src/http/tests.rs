@@ -50,6 +50,11 @@ impl World {
         done(self.state.ledger.decide(command).await.unwrap()).unwrap().0
     }
 
+    pub(super) async fn cap(&self, corp_id: &str, limit: &str, cap: u64) {
+        let (corp_id, limit) = (corp_id.to_owned(), limit.to_owned());
+        self.act(Command::PutCap { corp_id, limit, cap: Some(cap) }).await;
+    }
+
     pub(super) async fn key(&self, scopes: &[Scope], apps: &[&str]) -> (Seq, String) {
         let apps = apps.iter().map(|app| (*app).to_owned()).collect();
         let key =
@@ -135,6 +140,8 @@ async fn an_app_whose_secret_is_rejected_is_a_warning_and_not_an_outage() {
     let refused = FetchOutcome::Refused {
         errcode: 40001,
         errmsg: "invalid credential".to_owned(),
+        hint: None,
+        from_ip: None,
         http_status: 200,
         latency_us: 1,
     };

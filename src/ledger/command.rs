@@ -262,6 +262,8 @@ pub enum FetchOutcome {
     Refused {
         errcode: i64,
         errmsg: String,
+        hint: Option<String>,
+        from_ip: Option<String>,
         http_status: u16,
         latency_us: u64,
     },

@@ -5,11 +5,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::wecom::errcodes::{CONCURRENCY_LIMIT, FREQUENCY_LIMIT};
+
 use super::entry::{Blocks, PenaltyLevel, PenaltyStarted, Seq};
 use super::state::Pending;
 
 /// Blocks that are kept when they are over, because nobody has called since.
 const KEPT_MS: i64 = 3_600_000;
+
+/// How soon to ask again while one call finds out whether a block is over.
+const PROBE_PAUSE_MS: i64 = 1_000;
 
 /// Incidents that `/v1/incidents` lists, at most; their entries stay for ever.
 pub const INCIDENTS_MAX: usize = 1_000;
@@ -31,7 +36,7 @@ pub struct Penalty {
     pub until: i64,
     /// After `until` one call tries whether the block is over; the others wait for what it finds.
     pub probe: Option<Seq>,
-    /// How often in a row the call that tried was refused as well.
+    /// How often in a row the call that tried was refused as well, at this level.
     pub repeated: u32,
 }
 
@@ -40,6 +45,18 @@ pub struct Penalties {
     blocked: BTreeMap<Blocked, Penalty>,
     /// The latest `penalty.started` entries.
     pub incidents: VecDeque<Seq>,
+}
+
+impl Penalty {
+    /// What WeCom answers as long as it lasts.
+    pub fn errcode(&self) -> i64 {
+        if self.level == PenaltyLevel::Concurrent { CONCURRENCY_LIMIT } else { FREQUENCY_LIMIT }
+    }
+
+    /// When to ask again. When the call that tries will be answered is not known: soon.
+    pub fn retry_at(&self, tick: i64) -> i64 {
+        if tick < self.until { self.until } else { tick + PROBE_PAUSE_MS }
+    }
 }
 
 /// The three ways in which a call can be blocked.
@@ -119,7 +136,8 @@ impl Penalties {
 
     pub(super) fn start(&mut self, seq: Seq, key: Blocked, x: &PenaltyStarted, tick: i64) {
         self.blocked.retain(|_, penalty| penalty.probe.is_some() || penalty.until + KEPT_MS > tick);
-        let repeated = self.blocked.get(&key).map_or(0, |before| before.repeated + 1);
+        let same = self.blocked.get(&key).filter(|before| before.level == x.level);
+        let repeated = same.map_or(0, |before| before.repeated + 1);
         let penalty = Penalty { started: seq, level: x.level, until: x.until_tick, probe: None, repeated };
         self.blocked.insert(key, penalty);
         self.incidents.push_back(seq);

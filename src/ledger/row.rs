@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::entry::{
     AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated,
-    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, Refs, Seq, Target,
+    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, PenaltyStarted, Refs, Seq, Target,
 };
 use super::kind::Kind;
 use super::units::{TargetDetail, Units};
@@ -182,7 +182,10 @@ impl Row {
             Body::LimitsPut(x) => self.detail = json(x),
             Body::UsageDeclared(x) => self.detail = json(x),
             Body::SizeLearned(x) | Body::SizeDeclared(x) => self.detail = json(x),
-            Body::PenaltyStarted(x) => self.detail = json(x),
+            Body::PenaltyStarted(x) => {
+                self.errcode = Some(x.errcode);
+                self.detail = json(x);
+            }
             Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => self.detail = json(x),
             Body::AlertRaised(x) => self.detail = json(x),
             Body::WebhookDelivered(x) => self.detail = json(x),
@@ -302,7 +305,10 @@ impl Row {
             Kind::LimitsPut => Body::LimitsPut(self.detail()?),
             Kind::UsageDeclared => Body::UsageDeclared(self.detail()?),
             Kind::SizeLearned => Body::SizeLearned(self.detail()?),
-            Kind::PenaltyStarted => Body::PenaltyStarted(self.detail()?),
+            Kind::PenaltyStarted => Body::PenaltyStarted(PenaltyStarted {
+                errcode: self.need(self.errcode, "errcode")?,
+                ..self.detail()?
+            }),
             Kind::PenaltyEnded => Body::PenaltyEnded(self.detail()?),
             Kind::PenaltyCleared => Body::PenaltyCleared(self.detail()?),
             Kind::AlertRaised => Body::AlertRaised(self.detail()?),

@@ -10,6 +10,7 @@ mod alertmanager;
 mod deploy;
 mod disk;
 mod gateway;
+mod incidents;
 mod kill;
 mod plain_http;
 mod refusals;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ledger::directory::{Credential, CredentialRow, Fetch, FetchFailure};
 use crate::ledger::entry::{CredentialPosted, Entry, Fetched, Refs, Seq};
 use crate::ledger::state::State;
-use crate::wecom::errcodes::is_bad_secret_from_gettoken;
+use crate::wecom::errcodes::{is_bad_secret_from_gettoken, starts_penalty};
 
 use super::{FORCED_FETCHES_MAX, PROCESS_DIED, with_app};
 
@@ -90,10 +90,14 @@ pub(super) fn fail_fetch(state: &mut State, entry: &Entry, pending: Seq, errcode
             return;
         }
         let credential = &mut app.credential;
+        credential.last_failure = Some(FetchFailure { tick: entry.tick, errcode, reason: reason.to_owned() });
+        // How long WeCom's own block lasts is in an entry of its own.
+        if errcode.is_some_and(starts_penalty) {
+            return;
+        }
         credential.failures = credential.failures.saturating_add(1);
         let backoff = (500_i64 << credential.failures.min(7)).min(BACKOFF_MAX_MS);
-        credential.not_before = entry.tick + if errcode == Some(45009) { BACKOFF_MAX_MS } else { backoff };
+        credential.not_before = entry.tick + backoff;
         credential.blocked = errcode.filter(|&code| is_bad_secret_from_gettoken(code));
-        credential.last_failure = Some(FetchFailure { tick: entry.tick, errcode, reason: reason.to_owned() });
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Reply, Unauthorized};
 use crate::ledger::directory::{ApiKey, App};
-use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, PenaltyLevel, Refs, Scope, Seq, Target};
+use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Refs, Scope, Seq, Target};
 use crate::ledger::penalties::{self, Penalty};
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading};
@@ -11,9 +11,6 @@ use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
 /// The name that a refusal carries while WeCom blocks the API.
 pub const BLOCKED: &str = "blocked_by_wecom";
-
-/// How soon to ask again while one call finds out whether a block is over.
-const PROBE_PAUSE_MS: i64 = 1_000;
 
 /// The name that a refusal carries when a key may not do what it asked.
 pub const NOT_ALLOWED: &str = "not_allowed";
@@ -33,10 +30,6 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     if state.pendings.len() >= PENDINGS_MAX || held >= PENDINGS_OF_KEY_MAX {
         return refused(Refusal::Busy);
     }
-    let credential = match credential_for(app, &admit, now) {
-        Ok(credential) => credential,
-        Err(refusal) => return refused(refusal),
-    };
     let (api, named) = api_ref(state, &admit.api);
     let api_key = admit.caller.api_key();
     let refusal_key = |limit: &str| RefusalKey {
@@ -50,6 +43,10 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     if let Some((_, penalty)) = state.penalties.holding(keys, now.tick) {
         return blocked(state, penalty, refusal_key(BLOCKED), now);
     }
+    let credential = match credential_for(app, &admit, now) {
+        Ok(credential) => credential,
+        Err(refusal) => return refused(refusal),
+    };
     let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
     let one_by_one = tells_members_apart(state, api_name);
     let (cost, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
@@ -186,11 +183,10 @@ fn limit_refused(
 /// WeCom's own block holds this call back.
 fn blocked(state: &State, penalty: &Penalty, key: RefusalKey, now: Now) -> Decision {
     let recorded = recorded(state, &key, now);
-    let errcode = if penalty.level == PenaltyLevel::Concurrent { 45033 } else { 45009 };
+    let errcode = penalty.errcode();
     let repeat = recorded.then(|| Repeat { key: key.clone(), errcode, used: 0, cap: 0 });
     let drafts = if recorded { Vec::new() } else { vec![refusal_draft(key.clone(), 1, errcode, 0, 0)] };
-    // When the one that tries will be answered is not known: soon.
-    let retry_at = penalty.until.max(now.tick + PROBE_PAUSE_MS);
+    let retry_at = penalty.retry_at(now.tick);
     let (penalty, level) = (penalty.started, penalty.level);
     let reply = Reply::Refused(Refusal::Blocked { penalty, level, errcode, retry_at, key, recorded });
     Decision { drafts, repeat, ..Decision::reply(reply) }

@@ -9,10 +9,13 @@ use crate::ledger::entry::{
     Body, CallEnded, CredentialInvalidated, CredentialIssued, CredentialPending, CredentialPosted, Draft,
     Fetched, Refs, Scope, Seq,
 };
+use crate::ledger::penalties::{Penalty, keys};
 use crate::ledger::state::{PendingWhat, State};
 use crate::quota::{self, Cost, Facets, Judgement};
+use crate::wecom::errcodes;
 
 use super::call::judge;
+use super::penalty::{self, Words};
 use super::{Decision, api_ref, draft, refs_of};
 
 /// The window in which at most [`FORCED_FETCHES_MAX`] fetches may be caused by invalidations.
@@ -49,14 +52,12 @@ pub(super) fn begin_fetch(
         return Decision::reply(Reply::Refused(refusal));
     }
     let (api, named) = api_ref(state, GETTOKEN);
-    let facets = Facets {
-        corp: app.corp,
-        app: app_ref,
-        api,
-        api_name: GETTOKEN,
-        egress_ip: state.egress_ip_of(process),
-        ..Facets::default()
-    };
+    let egress_ip = state.egress_ip_of(process);
+    if let Some((_, penalty)) = state.penalties.holding(keys(app.corp, app_ref, egress_ip, api), now.tick) {
+        return Decision::reply(Reply::Refused(blocked(penalty, now)));
+    }
+    let facets =
+        Facets { corp: app.corp, app: app_ref, api, api_name: GETTOKEN, egress_ip, ..Facets::default() };
     if let Judgement::Refused(refused) = judge(state, &facets, &Cost::CALL, now) {
         let quota::Refusal { reading, retry_at, .. } = refused;
         let reason =
@@ -69,6 +70,17 @@ pub(super) fn begin_fetch(
     let body = Body::CredentialPending(CredentialPending { credential: ACCESS_TOKEN.to_owned(), timeout_ms });
     let drafts: Vec<Draft> = named.into_iter().chain([draft(refs, body)]).collect();
     Decision { drafts, ..Decision::reply(Reply::Fetch { pending, secret: app.secret }) }
+}
+
+/// WeCom's own block holds the fetch back.
+fn blocked(penalty: &Penalty, now: Now) -> Refusal {
+    let level = penalty.level.name();
+    let reason = format!(
+        "WeCom blocks gettoken since it said that a limit per {level} is used up (entry {})",
+        penalty.started
+    );
+    let retry_at = Some(penalty.retry_at(now.tick));
+    Refusal::CredentialUnavailable { errcode: Some(penalty.errcode()), reason, retry_at }
 }
 
 /// Why nothing may be fetched at this moment, if so.
@@ -108,11 +120,20 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
     match outcome {
         FetchOutcome::NotSent { reason } => expired(format!("not sent: {reason}")),
         FetchOutcome::Unknown { reason } => expired(reason),
-        FetchOutcome::Refused { errcode, errmsg, http_status, latency_us } => {
+        FetchOutcome::Refused { errcode, errmsg, hint, from_ip, http_status, latency_us } => {
             let fetched = Fetched::Error { errmsg };
             let posted =
                 CredentialPosted { pending, errcode: Some(errcode), http_status, latency_us, fetched };
-            Decision::one(refs, Body::CredentialPosted(posted), Reply::Settled { seq: state.head + 1 })
+            let after = if errcodes::starts_penalty(errcode) {
+                let words = Words { hint: hint.as_deref(), from_ip: from_ip.as_deref() };
+                penalty::start(state, pending, found, errcode, &words, now)
+            } else {
+                penalty::lets_in(Some(errcode), http_status, true)
+                    .then(|| penalty::passed(state, pending, found))
+                    .flatten()
+            };
+            let drafts = [draft(refs, Body::CredentialPosted(posted))].into_iter().chain(after).collect();
+            Decision { drafts, ..Decision::reply(Reply::Settled { seq: state.head + 1 }) }
         }
         FetchOutcome::Token {
             token,
@@ -144,7 +165,8 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
             entry.secret = app.filter(|app| !app.removed && app.secret < pending).map(|_| token);
             let erase = app.and_then(|app| app.credential.previous).into_iter().collect();
             let reply = Reply::Settled { seq: state.head + 1 };
-            Decision { drafts: vec![entry], erase, ..Decision::reply(reply) }
+            let drafts = [entry].into_iter().chain(penalty::passed(state, pending, found)).collect();
+            Decision { drafts, erase, ..Decision::reply(reply) }
         }
     }
 }

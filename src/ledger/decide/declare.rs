@@ -1,7 +1,7 @@
 //! What the ledger is told: sizes, usage that no call shows, the end of a block.
 
 use crate::ledger::command::{Now, Reply};
-use crate::ledger::entry::{Body, PenaltyEnded, Refs, Seq, Size, SizeLearned, UsageDeclared};
+use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
 use crate::quota::Unit;
 
@@ -85,7 +85,12 @@ pub(super) fn clear_penalty(state: &State, started: Seq) -> Decision {
     let Some((blocked, _)) = state.penalties.by_entry(started) else {
         return Decision::not_found(format!("there is no penalty {started}; `penalty list` shows all"));
     };
-    let refs = Refs { api: Some(blocked.api), ..Refs::default() };
+    let (corp, app) = match blocked.blocks {
+        Blocks::Corp => (Some(blocked.whose), None),
+        Blocks::App => (state.directory.apps.get(&blocked.whose).map(|app| app.corp), Some(blocked.whose)),
+        Blocks::EgressIp => (None, None),
+    };
+    let refs = Refs { corp, app, api: Some(blocked.api), api_key: None };
     let body = Body::PenaltyCleared(PenaltyEnded { started, reason: "cleared".to_owned() });
     Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
 }

@@ -12,6 +12,7 @@ mod time;
 
 use std::collections::BTreeSet;
 
+pub use penalty::until_midnight;
 pub use time::{ClockReading, decide_time, now};
 
 use super::command::{Command, EndedHow, Now, RefusalKey, Rejected, Reply};

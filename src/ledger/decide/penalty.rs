@@ -10,11 +10,10 @@ use crate::ledger::entry::{Blocks, Body, Counted, Draft, PenaltyEnded, PenaltyLe
 use crate::ledger::penalties::Penalty;
 use crate::ledger::state::{Pending, State};
 use crate::quota::{Dimension, Limit, Mode, Reading};
+use crate::wecom::catalogue::Credential;
+use crate::wecom::errcodes::{self, BUSY, CONCURRENCY_LIMIT};
 
 use super::{draft, refs_of};
-
-/// "Too many at the same time".
-const CONCURRENT: i64 = 45033;
 
 /// A limit of which we had counted this many percent is taken for the one that WeCom means.
 const NEARLY_FULL_PERCENT: u64 = 90;
@@ -52,9 +51,11 @@ pub(super) fn start(
     let limits: Vec<(&Limit, Reading)> = readings
         .into_iter()
         .filter_map(|reading| Some((state.meters.limits().find(|it| it.name == reading.limit)?, reading)))
-        .filter(|(limit, _)| limit.mode == Mode::Enforce)
+        // Of a limit per API key WeCom knows nothing.
+        .filter(|(limit, _)| limit.mode == Mode::Enforce && !limit.scope.has(Dimension::ApiKey))
         .collect();
-    let meant = meant(&limits);
+    // That too many came at once says nothing of how many came in a window.
+    let meant = meant(&limits).filter(|_| errcode != CONCURRENCY_LIMIT);
     let blocks =
         tried.map_or_else(|| meant.map_or(Blocks::Corp, |(limit, _)| blocks(limit)), |it| it.0.blocks);
     let level = level(&limits, meant, errcode, tried.map(|(_, penalty)| penalty));
@@ -68,6 +69,7 @@ pub(super) fn start(
             Blocks::EgressIp => pending.egress_ip,
         },
         until_tick,
+        errcode,
         call_seq: seq,
         hint: words.hint.map(str::to_owned),
         from_ip: words.from_ip.map(str::to_owned),
@@ -80,7 +82,17 @@ pub(super) fn start(
     Some(draft(refs_of(pending), Body::PenaltyStarted(body)))
 }
 
-/// The call that tried was answered: the block is over.
+/// Whether an answer shows that WeCom lets calls in again. One that WeCom could not work on, or whose token it did not
+/// take, shows nothing: the next call tries.
+pub(super) fn lets_in(errcode: Option<i64>, http_status: u16, whole: bool) -> bool {
+    match errcode {
+        // A file, say.
+        None => whole && (200..300).contains(&http_status),
+        Some(errcode) => errcode != BUSY && !errcodes::refreshes_credential(errcode, Credential::AccessToken),
+    }
+}
+
+/// The call that tried was let in: the block is over.
 pub(super) fn passed(state: &State, seq: Seq, pending: &Pending) -> Option<Draft> {
     let (_, penalty) = state.penalties.probed_by(seq, pending)?;
     let ended = PenaltyEnded { started: penalty.started, reason: "probe_passed".to_owned() };
@@ -112,7 +124,7 @@ fn level(
     errcode: i64,
     before: Option<&Penalty>,
 ) -> PenaltyLevel {
-    if errcode == CONCURRENT {
+    if errcode == CONCURRENCY_LIMIT {
         return PenaltyLevel::Concurrent;
     }
     let mut levels: Vec<PenaltyLevel> = limits.iter().map(|(limit, _)| level_of(limit)).collect();
@@ -134,15 +146,21 @@ fn level_of(limit: &Limit) -> PenaltyLevel {
     }
 }
 
+/// How long the natural day still lasts at a wall time.
+pub fn until_midnight(at: i64) -> i64 {
+    DAY_MS - (at + ZONE_MS).rem_euclid(DAY_MS)
+}
+
 fn duration(level: PenaltyLevel, before: Option<&Penalty>, now: Now) -> i64 {
     match level {
         PenaltyLevel::Concurrent => {
-            let times = before.map_or(0, |penalty| penalty.repeated + 1).min(6);
+            let same = before.filter(|penalty| penalty.level == level);
+            let times = same.map_or(0, |penalty| penalty.repeated + 1).min(6);
             (CONCURRENT_MS << times).min(CONCURRENT_MAX_MS)
         }
         PenaltyLevel::Minute => 60_000,
         PenaltyLevel::Hour => 3_600_000,
-        PenaltyLevel::Day => DAY_MS - (now.at + ZONE_MS).rem_euclid(DAY_MS),
+        PenaltyLevel::Day => until_midnight(now.at),
         PenaltyLevel::Month => 30 * DAY_MS,
     }
 }

@@ -67,13 +67,13 @@ pub(super) fn settle(
 
 /// What else an outcome means: that WeCom blocks now, or does no more.
 fn after(state: &State, seq: Seq, pending: &Pending, outcome: &Outcome, now: Now) -> Option<Draft> {
-    let Outcome::Posted { errcode: Some(errcode), answer, .. } = outcome else { return None };
-    if errcodes::starts_penalty(*errcode) {
+    let Outcome::Posted { errcode, http_status, answer, .. } = outcome else { return None };
+    if let Some(errcode) = errcode.filter(|&errcode| errcodes::starts_penalty(errcode)) {
         let words = Words { hint: answer.hint.as_deref(), from_ip: answer.from_ip.as_deref() };
-        penalty::start(state, seq, pending, *errcode, &words, now)
-    } else {
-        penalty::passed(state, seq, pending)
+        return penalty::start(state, seq, pending, errcode, &words, now);
     }
+    let whole = answer.incomplete.is_none();
+    penalty::lets_in(*errcode, *http_status, whole).then(|| penalty::passed(state, seq, pending)).flatten()
 }
 
 /// What a call turned out to take, of what was reserved.

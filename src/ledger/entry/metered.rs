@@ -61,6 +61,9 @@ pub struct PenaltyStarted {
     /// That corp, app or egress IP.
     pub whose: Seq,
     pub until_tick: i64,
+    /// A column of its own.
+    #[serde(skip)]
+    pub errcode: i64,
     /// The refused call, whose entry has WeCom's words; or the refused fetch.
     pub call_seq: Seq,
     #[serde(default, skip_serializing_if = "Option::is_none")]

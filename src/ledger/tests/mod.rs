@@ -12,6 +12,7 @@ mod model_tests;
 mod naive;
 mod naive_tokens;
 mod ops;
+mod penalty_tests;
 mod row_tests;
 mod rule_tests;
 mod sqlite_tests;

@@ -189,7 +189,11 @@ fn outcome(how: u8) -> Outcome {
         2 => Outcome::Expired { reason: "broken".to_owned() },
         _ => Outcome::Posted {
             not_sent: crate::ledger::command::NotSent::default(),
-            errcode: Some(0),
+            errcode: Some(match how {
+                6 => 45009,
+                7 => 45033,
+                _ => 0,
+            }),
             http_status: 200,
             latency_us: 1,
             response_bytes: 2,
@@ -216,7 +220,8 @@ fn end_fetch(world: &World, who: usize, which: usize, how: u8) -> Option<Command
     };
     let refused = |errcode| {
         let errmsg = "no".to_owned();
-        FetchOutcome::Refused { errcode, errmsg, http_status: 200, latency_us: 1 }
+        let (hint, from_ip) = (None, None);
+        FetchOutcome::Refused { errcode, errmsg, hint, from_ip, http_status: 200, latency_us: 1 }
     };
     let outcome = match how {
         0 | 1 => token(fresh, 7_200_000),
@@ -267,7 +272,7 @@ fn expected(world: &World, who: usize, command: &Command, reply: &Reply) {
             match reply {
                 Reply::Wait => assert!(app.fetch.is_some()),
                 Reply::Fetch { .. } => assert!(app.valid(tick).is_none_or(fits)),
-                Reply::Refused(Refusal::CredentialUnavailable { errcode: Some(45009), .. }) => {}
+                Reply::Refused(Refusal::CredentialUnavailable { errcode: Some(45009 | 45033), .. }) => {}
                 Reply::Refused(_) => assert!(!app.may_fetch(tick)),
                 _ => assert!(app.removed),
             }

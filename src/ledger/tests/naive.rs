@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::entry::{Body, Entry, Seq};
+use crate::ledger::entry::{Blocks, Body, Entry, Seq};
 use crate::ledger::state::EXPIRY_MARGIN_MS;
 
 use super::machine::WALL;
@@ -40,6 +40,8 @@ pub(super) struct End {
 pub(super) struct Naive {
     pub(super) calls: Vec<Call>,
     pub(super) tokens: Tokens,
+    /// WeCom's blocks: (API, whose calls, until when), and the call that tries afterwards.
+    blocks: BTreeMap<(Seq, Blocks, Seq), (Seq, i64)>,
     caps: BTreeMap<(Seq, String), u64>,
     head: Seq,
     tick: i64,
@@ -94,6 +96,13 @@ impl Naive {
                 };
                 self.caps = x.overrides.iter().map(cap).collect();
             }
+            Body::PenaltyStarted(x) => {
+                let key = (entry.refs.api.unwrap(), x.blocks, x.whose);
+                self.blocks.insert(key, (entry.seq, x.until_tick));
+            }
+            Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => {
+                self.blocks.retain(|_, (started, _)| *started != x.started)
+            }
             _ => {}
         }
         self.tokens.observe(entry);
@@ -101,6 +110,11 @@ impl Naive {
 
     fn begin(&mut self, entry: &Entry, fetch: bool, real: i64) {
         let (corp, api) = (entry.refs.corp.unwrap(), entry.refs.api.unwrap());
+        if let Some(&(started, until)) = self.blocks.get(&(api, Blocks::Corp, corp)) {
+            assert!(entry.tick >= until, "sent while WeCom blocks: {entry:?}");
+            let trying = self.pendings().filter(|call| (call.corp, call.api) == (corp, api));
+            assert_eq!(trying.filter(|call| call.seq > started).count(), 0, "two try at once: {entry:?}");
+        }
         assert!(self.has_room(corp, api, entry.tick), "admitted over a limit: {entry:?}");
         self.calls.push(Call {
             seq: entry.seq,

@@ -66,9 +66,13 @@ impl App {
         if self.secret > pending {
             return;
         }
+        // WeCom's own block is not the app's.
+        if errcode == Some(45009) {
+            return;
+        }
         self.failures += 1;
         let pause = (500 * 2_i64.pow(self.failures.min(7))).min(60_000);
-        self.not_before = tick + if errcode == Some(45009) { 60_000 } else { pause };
+        self.not_before = tick + pause;
         self.bad_secret = matches!(errcode, Some(40001 | 40013 | 40091));
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::ledger::canonical::{Names, line};
 use crate::ledger::entry::*;
 use crate::ledger::{Kind, Row};
-use crate::quota::{Cost, Operator};
+use crate::quota::{Cost, Operator, Unit};
 
 use super::config;
 
@@ -212,6 +212,45 @@ fn credential() -> impl Strategy<Value = Body> {
     ]
 }
 
+fn metered() -> impl Strategy<Value = Body> {
+    use crate::ledger::entry::{Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, UsageDeclared};
+    let note = || proptest::option::of(text());
+    let counted =
+        (text(), any::<u64>(), any::<u64>()).prop_map(|(limit, used, cap)| Counted { limit, used, cap });
+    let levels = vec![PenaltyLevel::Concurrent, PenaltyLevel::Minute, PenaltyLevel::Day];
+    let level = proptest::sample::select(levels);
+    let blocks = proptest::sample::select(&[Blocks::Corp, Blocks::App, Blocks::EgressIp]);
+    let words = (note(), note(), note(), proptest::collection::vec(counted, 0..3));
+    let started = (level, blocks, seq(), any::<i64>(), any::<i64>(), seq(), words).prop_map(
+        |(level, blocks, whose, until_tick, errcode, call_seq, (hint, from_ip, limit, counted))| {
+            PenaltyStarted {
+                level,
+                blocks,
+                whose,
+                until_tick,
+                errcode,
+                call_seq,
+                hint,
+                from_ip,
+                limit,
+                counted,
+            }
+        },
+    );
+    let ended = || (seq(), text()).prop_map(|(started, reason)| PenaltyEnded { started, reason });
+    let unit = proptest::sample::select(&[Unit::PersonTimes, Unit::Accounts]);
+    prop_oneof![
+        started.prop_map(Body::PenaltyStarted),
+        ended().prop_map(Body::PenaltyEnded),
+        ended().prop_map(Body::PenaltyCleared),
+        (unit, any::<i64>(), text()).prop_map(|(unit, amount, note)| Body::UsageDeclared(UsageDeclared {
+            unit,
+            amount,
+            note
+        })),
+    ]
+}
+
 pub(super) fn entry() -> impl Strategy<Value = Entry> {
     let maybe = || proptest::option::of(seq());
     let refs = (maybe(), maybe(), maybe(), maybe()).prop_map(|(corp, app, api, api_key)| Refs {
@@ -220,7 +259,7 @@ pub(super) fn entry() -> impl Strategy<Value = Entry> {
         api,
         api_key,
     });
-    let body = prop_oneof![introducing(), call(), credential()];
+    let body = prop_oneof![introducing(), call(), credential(), metered()];
     (seq(), any::<i64>(), 0..4_102_444_800_000_i64, maybe(), refs, body).prop_map(
         |(seq, tick, at, process, refs, body)| Entry { seq, tick, at, process, actor: None, refs, body },
     )

@@ -11,7 +11,7 @@ use super::plain;
 use super::world::World;
 
 /// A ledger with one process and two apps.
-fn world() -> (World, [Seq; 2]) {
+pub(super) fn world() -> (World, [Seq; 2]) {
     let mut world = World::new();
     world.start(0, Fate::Acknowledged);
     act(&mut world, Command::PutCorp { corp_id: "corp".to_owned(), account_cap: 10 });
@@ -22,25 +22,25 @@ fn world() -> (World, [Seq; 2]) {
     (world, apps)
 }
 
-fn act(world: &mut World, command: Command) -> Reply {
+pub(super) fn act(world: &mut World, command: Command) -> Reply {
     world.command(0, command, Fate::Acknowledged).unwrap()
 }
 
-fn put_app(agent_id: &str, secret: u8) -> Command {
+pub(super) fn put_app(agent_id: &str, secret: u8) -> Command {
     let (corp_id, agent_id) = ("corp".to_owned(), agent_id.to_owned());
     Command::PutApp { corp_id, agent_id, secret: plain("s"), fingerprint: [secret; 32] }
 }
 
-fn begin(app: Seq) -> Command {
+pub(super) fn begin(app: Seq) -> Command {
     Command::BeginFetch { app, why: FetchReason::Demand, timeout_ms: 10_000 }
 }
 
-fn fetch(world: &mut World, app: Seq, outcome: FetchOutcome) {
+pub(super) fn fetch(world: &mut World, app: Seq, outcome: FetchOutcome) {
     let Reply::Fetch { pending, .. } = act(world, begin(app)) else { panic!("no fetch") };
     assert!(matches!(act(world, Command::EndFetch { pending, outcome }), Reply::Settled { .. }));
 }
 
-fn token(string: u8, expires_in_ms: i64) -> FetchOutcome {
+pub(super) fn token(string: u8, expires_in_ms: i64) -> FetchOutcome {
     FetchOutcome::Token {
         token: plain("t"),
         fingerprint: [string; 32],
@@ -51,8 +51,9 @@ fn token(string: u8, expires_in_ms: i64) -> FetchOutcome {
     }
 }
 
-fn refused(errcode: i64) -> FetchOutcome {
-    FetchOutcome::Refused { errcode, errmsg: "no".to_owned(), http_status: 200, latency_us: 1 }
+pub(super) fn refused(errcode: i64) -> FetchOutcome {
+    let (errmsg, hint, from_ip) = ("no".to_owned(), None, Some("192.0.2.1".to_owned()));
+    FetchOutcome::Refused { errcode, errmsg, hint, from_ip, http_status: 200, latency_us: 1 }
 }
 
 fn rejection(world: &World, app: Seq) -> Command {

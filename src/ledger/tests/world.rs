@@ -211,7 +211,7 @@ impl World {
 fn nothing_changed(before: &State, work: &Work, reply: &Reply) {
     let kinds: Vec<Kind> = work.entries.iter().map(|entry| entry.body.kind()).collect();
     match reply {
-        Reply::Refused(Refusal::Limit { .. } | Refusal::Unauthorized(_)) => {
+        Reply::Refused(Refusal::Limit { .. } | Refusal::Blocked { .. } | Refusal::Unauthorized(_)) => {
             assert!(kinds.iter().all(|kind| matches!(kind, Kind::CallRefused | Kind::ApiNamed)), "{kinds:?}");
         }
         Reply::Refused(_) | Reply::Rejected(_) | Reply::Have { .. } | Reply::Wait => {

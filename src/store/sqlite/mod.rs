@@ -2,6 +2,7 @@
 
 mod insert;
 mod reader;
+mod recount;
 mod row;
 mod snapshot;
 mod writer;
@@ -15,6 +16,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use super::StoreError;
 
 pub use reader::{EntryFilter, Page, Reader};
+pub use recount::{Counted, Recounted};
 pub use writer::Writer;
 
 /// Older ones can corrupt a WAL database that several connections write and checkpoint.

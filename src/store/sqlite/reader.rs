@@ -46,7 +46,7 @@ pub struct Page {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn read_error(error: sqlx::Error) -> StoreError {
+pub(super) fn read_error(error: sqlx::Error) -> StoreError {
     StoreError::Read(error.to_string())
 }
 
@@ -64,6 +64,10 @@ async fn pool(data_dir: &Path, connections: u32) -> Result<SqlitePool, StoreErro
 impl Reader {
     pub async fn open(data_dir: &Path) -> Result<Self, StoreError> {
         Ok(Self { pool: pool(data_dir, 4).await?, secrets: pool(data_dir, 1).await? })
+    }
+
+    pub(super) fn pool(&self) -> &SqlitePool {
+        &self.pool
     }
 
     pub async fn head(&self) -> Result<Seq, StoreError> {

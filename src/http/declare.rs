@@ -1,0 +1,42 @@
+//! Usage that no call shows: an import that creates accounts, messages that somebody sends past this service.
+
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+
+use crate::ledger::entry::Scope;
+use crate::ledger::{Command, Rejected, Reply};
+use crate::quota::Unit;
+
+use super::params::{self, invalid_body, json};
+use super::penalties::may_change_all;
+use super::problem::{self, Problem};
+use super::{HttpState, authenticate};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    corp_id: String,
+    agent_id: Option<String>,
+    unit: Unit,
+    amount: i64,
+    #[serde(default)]
+    note: String,
+}
+
+pub(super) async fn declare(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+) -> Result<HttpResponse, Problem> {
+    let client = authenticate(&state, &request, Scope::Admin)?;
+    may_change_all(&client)?;
+    let body = params::body(body)?;
+    let Declared { corp_id, agent_id, unit, amount, note } = json(&body)?;
+    match state.ledger.decide(Command::Declare { corp_id, agent_id, unit, amount, note }).await? {
+        Reply::Done { seq, .. } => Ok(HttpResponse::Created().json(serde_json::json!({"seq": seq}))),
+        Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
+        Reply::Rejected(rejected) => Err(invalid_body(rejected.to_string())),
+        _ => Err(Problem::internal(&"the ledger did not say whether usage is declared")),
+    }
+}
