@@ -241,6 +241,10 @@ fn gateway_settings(config: &Config) -> anyhow::Result<gateway::Settings> {
         },
         total_timeout: Duration::from_secs(config.call.total_timeout_secs),
         body_max: config.call.body_max_bytes,
+        messages: gateway::Messages {
+            failed_count: config.messages.failed_count,
+            invalid_recipients_count: config.messages.invalid_recipients_count,
+        },
         spool_dir,
     })
 }

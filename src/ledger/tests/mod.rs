@@ -14,6 +14,7 @@ mod naive_tokens;
 mod ops;
 mod row_tests;
 mod rule_tests;
+mod size_tests;
 mod sqlite_tests;
 mod world;
 
