@@ -5,6 +5,7 @@ mod corps;
 mod keys;
 mod limits;
 mod logging;
+mod members;
 mod output;
 mod secret;
 mod table;
@@ -25,7 +26,7 @@ use crate::datadir::{self, NewApiKey, Opened};
 use crate::ledger::{Command as LedgerCommand, Seq};
 
 pub use args::Cli;
-use args::{App, Command, Corp, Key, Limits};
+use args::{App, Command, Corp, Key, Limits, Members};
 pub use output::{Answer, Failure};
 
 fn env(name: &str) -> Option<String> {
@@ -81,6 +82,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             logging::start(&logging::without_file("info", &env)?);
             return Ok(crate::app::sandbox(options).await?);
         }
+        Command::Members(Members::Learn { app }) => {
+            let config = Config::load(dir, Settings::default(), &env)?;
+            logging::start(&logging::without_file("warn", &env)?);
+            members::learn(config, &app).await?
+        }
         Command::Config if json => config_in_force(&dir)?,
         Command::Config => Answer { text: SAMPLE.to_owned(), ..Answer::default() },
         other => {
@@ -130,6 +136,8 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Key(change) => keys::change(&opened, &change).await,
         Command::Limits(Limits::List) => limits::list(&opened).await,
         Command::Limits(change) => limits::change(&opened, change).await,
+        Command::Members(Members::Declare { whose, size }) => members::declare(&opened, whose, &size).await,
+        Command::Members(Members::List { corp, app }) => members::list(&opened, corp, app).await,
         Command::Usage(usage) => limits::usage(&opened, usage.query()).await,
         _ => Err(Failure::Usage("this command does not administer anything".to_owned())),
     };

@@ -9,6 +9,7 @@ mod call;
 mod cost;
 mod gettoken;
 pub mod outgoing;
+mod own;
 mod relay;
 mod spool;
 mod token;

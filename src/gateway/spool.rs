@@ -125,6 +125,10 @@ async fn next(payload: &mut Payload) -> Result<Option<Bytes>, SpoolError> {
 }
 
 impl Spooled {
+    pub fn empty() -> Self {
+        Self { len: 0, sha256: None, content: Content::Memory(Bytes::new()) }
+    }
+
     /// The body, whole, if it has at most `max` bytes.
     pub async fn bytes(&self, max: usize) -> io::Result<Option<Bytes>> {
         match &self.content {

@@ -7,6 +7,7 @@ mod calls;
 mod entries;
 mod health;
 mod known;
+pub mod members;
 mod params;
 pub mod present;
 pub mod problem;
@@ -87,6 +88,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
             .service(only("/calls/{id}/void", "POST", web::post().to(calls::void)))
             .service(only("/entries", "GET", web::get().to(entries::page)))
             .service(only("/entries/{seq}", "GET", web::get().to(entries::one)))
+            .service(
+                only("/members", "GET, POST", web::get().to(members::get))
+                    .route(web::post().to(members::declare)),
+            )
             .service(only("/usage", "GET", web::get().to(usage::get)))
             .default_service(web::to(not_found)),
     )

@@ -127,18 +127,30 @@ impl Sizes {
         seen.own?.chat(chat, seen.when)
     }
 
-    /// Everything that is known of departments, tags and scopes, by corp and app (0: every app).
-    pub fn iter(&self, tick: i64) -> impl Iterator<Item = (Seq, Seq, Shown)> {
-        self.corps.iter().flat_map(move |(&corp, sizes)| {
-            let when = When { tick, joined: sizes.joined };
+    /// Everything of which something is known, by corp and app (0: every app), in this order.
+    pub fn iter(&self) -> impl Iterator<Item = (Seq, Seq, Of)> {
+        self.corps.iter().flat_map(|(&corp, sizes)| {
             let views = sizes.views.iter();
-            views.flat_map(move |(&app, view)| {
-                let seen = Seen { own: Some(view), every: sizes.views.get(&EVERY_APP), when };
-                let shown =
-                    view.show(when, seen.everyone(), move |id| seen.department(id), move |id| seen.tag(id));
-                shown.into_iter().map(move |shown| (corp, app, shown))
-            })
+            views.flat_map(move |(&app, view)| view.names().map(move |of| (corp, app, of)))
         })
+    }
+
+    /// What is known of one of them.
+    pub fn show(&self, corp: Seq, app: Seq, of: Of, tick: i64) -> Option<Shown> {
+        let seen = self.seen(corp, app, tick)?;
+        let members = match of {
+            Of::Everyone => seen.everyone(),
+            Of::Department(id) => seen.department(id),
+            Of::Tag(id) => seen.tag(id),
+        };
+        let (declared, learned) = seen.own?.said(of, seen.when);
+        Some(Shown { members, declared, learned })
+    }
+
+    /// Whether asking for it again would hardly teach anything.
+    pub fn learned_lately(&self, corp: Seq, app: Seq, of: Of, tick: i64) -> bool {
+        let learned = self.show(corp, app, of, tick).and_then(|shown| shown.learned);
+        learned.is_some_and(|learned| tick - learned < WORTH_REPEATING_MS)
     }
 
     /// Whether an entry would add nothing: the same was learned not long ago, or there is no room.

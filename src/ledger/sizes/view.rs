@@ -74,7 +74,6 @@ pub(super) struct Scope {
 /// One thing that is known, for people to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
-    pub of: Of,
     /// What counts now; none: not enough is known.
     pub members: Option<u64>,
     /// What was declared here.
@@ -425,30 +424,26 @@ impl View {
         }
     }
 
-    pub(super) fn show(
-        &self,
-        when: When,
-        everyone: Option<u64>,
-        department: impl Fn(u64) -> Option<u64>,
-        tag: impl Fn(u64) -> Option<u64>,
-    ) -> Vec<Shown> {
-        let mut shown = Vec::new();
-        if self.everyone.is_some() || self.scope.is_some() {
-            let learned = self.scope.as_ref().map(|scope| scope.tick);
-            let declared = self.declared_everyone(when);
-            shown.push(Shown { of: Of::Everyone, members: everyone, declared, learned });
+    pub(super) fn names(&self) -> impl Iterator<Item = Of> {
+        let everyone = self.everyone.is_some() || self.scope.is_some();
+        let departments = self.departments.keys().map(|&id| Of::Department(id));
+        let tags = self.tags.keys().map(|&id| Of::Tag(id));
+        everyone.then_some(Of::Everyone).into_iter().chain(departments).chain(tags)
+    }
+
+    /// What was declared here, and when something was learned last.
+    pub(super) fn said(&self, of: Of, when: When) -> (Option<u64>, Option<i64>) {
+        match of {
+            Of::Everyone => (self.declared_everyone(when), self.scope.as_ref().map(|scope| scope.tick)),
+            Of::Department(id) => self.departments.get(&id).map_or((None, None), |it| {
+                let learned = [it.alone, it.whole].iter().flatten().map(|known| known.tick).max();
+                (it.declared.map(|known| known.by(when)), learned)
+            }),
+            Of::Tag(id) => self.tags.get(&id).map_or((None, None), |it| {
+                let learned = it.learned.as_ref().map(|learned| learned.users.tick);
+                (it.declared.as_ref().map(|declared| declared.users.by(when)), learned)
+            }),
         }
-        for (&id, it) in &self.departments {
-            let learned = [it.alone, it.whole].iter().flatten().map(|known| known.tick).max();
-            let declared = it.declared.map(|known| known.by(when));
-            shown.push(Shown { of: Of::Department(id), members: department(id), declared, learned });
-        }
-        for (&id, it) in &self.tags {
-            let learned = it.learned.as_ref().map(|learned| learned.users.tick);
-            let declared = it.declared.as_ref().map(|declared| declared.users.by(when));
-            shown.push(Shown { of: Of::Tag(id), members: tag(id), declared, learned });
-        }
-        shown
     }
 }
 

@@ -285,7 +285,8 @@ fn no_more_is_kept_than_there_is_room_for() {
 fn everything_that_is_known_can_be_shown() {
     let mut sizes = learned(&[alone(1, 5), tag(9, 3, &[])]);
     sizes.learn(CORP, EVERY_APP, &Size::Everyone { members: 40 }, 0, true);
-    let shown: Vec<_> = sizes.iter(0).map(|(corp, app, it)| (corp, app, it.of, it.members)).collect();
+    let show = |(corp, app, of)| (corp, app, of, sizes.show(corp, app, of, 0).unwrap().members);
+    let shown: Vec<_> = sizes.iter().map(show).collect();
     let everyone = (CORP, EVERY_APP, Of::Everyone, Some(40));
     assert_eq!(shown, [everyone, (CORP, APP, Of::Department(1), None), (CORP, APP, Of::Tag(9), Some(3))]);
 }
