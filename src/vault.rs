@@ -143,10 +143,8 @@ impl Vault {
     /// Never 0, which stands for nobody.
     fn recipient_hash(&self, what: &str, ledger_id: &str, corp_id: &str, id: &str) -> u64 {
         let parts = [what, ledger_id, corp_id, id].map(str::as_bytes);
-        let [what, ledger_id, corp_id, id] = parts;
-        let whole = mac(&self.recipient_key, &[what, b"\0", ledger_id, b"\0", corp_id, b"\0", id]);
-        let [a, b, c, d, e, f, g, h, ..] = whole;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1)
+        let whole = mac(&self.recipient_key, &[parts.join(&0).as_slice()]);
+        whole.first_chunk().map_or(1, |first| u64::from_be_bytes(*first).max(1))
     }
 
     /// Signs the claims of a gateway token for one ledger: the numbers in it mean something else in another.

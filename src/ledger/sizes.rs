@@ -221,9 +221,12 @@ impl Sizes {
             }
             _ => {
                 let view = of.views.entry(app).or_default();
-                change(view, &mut |view| match declared {
-                    true => view.declare(size, when, room),
-                    false => view.learn(size, when, room, hashes_room),
+                change(view, &mut |view| {
+                    if declared {
+                        view.declare(size, when, room);
+                    } else {
+                        view.learn(size, when, room, hashes_room);
+                    }
                 });
             }
         }

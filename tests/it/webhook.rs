@@ -1,7 +1,7 @@
 //! Alerts reach whoever was told to hear of them: each, in order, also after a receiver that failed and a restart.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;

@@ -415,9 +415,9 @@ impl View {
         let whole = found.listed.len() as u64 == members && added.len() as u64 == by;
         if whole && added.len() <= hashes_room {
             let mut all: BTreeSet<u64> = found.listed.iter().chain(added).copied().collect();
-            removed.iter().for_each(|gone| {
+            for gone in removed {
                 all.remove(gone);
-            });
+            }
             self.put_chat(chat, all.len() as u64, tick, all.into_iter().collect());
         } else {
             self.put_chat(chat, members.saturating_add(by), tick, Vec::new());

@@ -17,7 +17,9 @@ const EVERY_APP: Seq = 0;
 
 fn learned(sizes: &[Size]) -> Sizes {
     let mut known = Sizes::default();
-    sizes.iter().for_each(|size| known.learn(CORP, APP, size, 0, false));
+    for size in sizes {
+        known.learn(CORP, APP, size, 0, false);
+    }
     known
 }
 
