@@ -14,10 +14,11 @@ use secrecy::SecretString;
 
 pub(crate) use check::check_log;
 use check::{
-    check_call, check_egress_ip, check_tls, check_token, check_upstream, check_webhook, given, range,
+    check_call, check_egress_ip, check_messages, check_tls, check_token, check_upstream, check_webhook,
+    given, range,
 };
 pub use check::{check_exposed_sandbox, check_variables};
-pub use settings::{CallSettings, LogSettings, Settings, TokenSettings, WebhookSettings};
+pub use settings::{CallSettings, LogSettings, MessageSettings, Settings, TokenSettings, WebhookSettings};
 
 /// The documented sample is what the defaults are read from.
 pub const SAMPLE: &str = include_str!("config.default.toml");
@@ -45,6 +46,7 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub token: Token,
     pub call: Call,
+    pub messages: Messages,
     pub webhook: Option<Webhook>,
     pub log: Log,
 }
@@ -77,6 +79,13 @@ pub struct Call {
     pub idle_timeout_secs: u64,
     pub total_timeout_secs: u64,
     pub body_max_bytes: u64,
+}
+
+/// What of a message counts although it did not arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Messages {
+    pub failed_count: bool,
+    pub invalid_recipients_count: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +195,7 @@ impl Config {
             tls: check_tls(tls_cert, tls_key)?,
             token: check_token(&settings.token)?,
             call: check_call(&settings.call)?,
+            messages: check_messages(settings.messages)?,
             webhook: check_webhook(&settings.webhook)?,
             log: check_log(settings.log)?,
         };

@@ -44,6 +44,7 @@ pub struct Vault {
     cipher: XChaCha20Poly1305,
     fingerprint_key: Zeroizing<[u8; 32]>,
     gateway_token_key: Zeroizing<[u8; 32]>,
+    recipient_key: Zeroizing<[u8; 32]>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -90,6 +91,7 @@ impl Vault {
             cipher: XChaCha20Poly1305::new((&*seal_key).into()),
             fingerprint_key: derive("wecom-ledger fingerprint v1")?,
             gateway_token_key: derive("wecom-ledger gateway token v1")?,
+            recipient_key: derive("wecom-ledger recipient v1")?,
         })
     }
 
@@ -121,6 +123,28 @@ impl Vault {
     /// Recognises a secret; `purpose` keeps equal strings of different kinds apart.
     pub fn fingerprint(&self, purpose: &str, secret: &str) -> Fingerprint {
         mac(&self.fingerprint_key, &[purpose.as_bytes(), b"\0", secret.as_bytes()])
+    }
+
+    /// Tells members of a corp apart without naming them; letter case does not matter.
+    pub fn member_hash(&self, ledger_id: &str, corp_id: &str, userid: &str) -> u64 {
+        self.recipient_hash("member", ledger_id, corp_id, &userid.to_ascii_lowercase())
+    }
+
+    /// The same for group chats.
+    pub fn chat_hash(&self, ledger_id: &str, corp_id: &str, chat: &str) -> u64 {
+        self.recipient_hash("chat", ledger_id, corp_id, chat)
+    }
+
+    /// The same for group robots: whoever knows the key of one can speak as it.
+    pub fn robot_hash(&self, ledger_id: &str, key: &str) -> u64 {
+        self.recipient_hash("robot", ledger_id, "", key)
+    }
+
+    /// Never 0, which stands for nobody.
+    fn recipient_hash(&self, what: &str, ledger_id: &str, corp_id: &str, id: &str) -> u64 {
+        let parts = [what, ledger_id, corp_id, id].map(str::as_bytes);
+        let whole = mac(&self.recipient_key, &[parts.join(&0).as_slice()]);
+        whole.first_chunk().map_or(1, |first| u64::from_be_bytes(*first).max(1))
     }
 
     /// Signs the claims of a gateway token for one ledger: the numbers in it mean something else in another.

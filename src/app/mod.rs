@@ -2,10 +2,12 @@
 
 mod demo;
 mod drain;
+mod learn;
 mod listen;
 mod sandbox;
 mod serve;
 
 pub use demo::demo;
+pub use learn::{Learned, learn};
 pub use sandbox::sandbox;
 pub use serve::serve;

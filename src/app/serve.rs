@@ -88,19 +88,9 @@ impl Service {
             egress_ip = %config.egress_ip,
             "starting"
         );
-        let connect = Duration::from_secs(config.call.connect_timeout_secs);
-        let upstream = Upstream::new(&config.upstream, connect)?;
-        let broker = Broker::new(
-            opened.ledger.clone(),
-            opened.reader.clone(),
-            Arc::clone(&opened.vault),
-            Arc::new(upstream.clone()),
-            broker_settings(&config),
-        );
-        tokio::spawn(broker::keep_fresh(Arc::downgrade(&broker)));
         let total_timeout = settings.total_timeout;
-        let gateway =
-            Gateway::new(opened.ledger.clone(), Arc::clone(&opened.vault), broker, upstream, settings);
+        let (broker, gateway) = calling(&config, &opened, settings)?;
+        tokio::spawn(broker::keep_fresh(Arc::downgrade(&broker)));
         if let Some(settings) = webhook_settings(&config)? {
             let (ledger, reader) = (opened.ledger.clone(), opened.reader.clone());
             let clock = Arc::clone(&opened.clock);
@@ -201,6 +191,27 @@ fn server(
     Ok(server.run())
 }
 
+/// What makes calls to WeCom.
+pub(super) fn calling(
+    config: &Config,
+    opened: &Opened,
+    settings: gateway::Settings,
+) -> anyhow::Result<(Arc<Broker>, Arc<Gateway>)> {
+    let connect = Duration::from_secs(config.call.connect_timeout_secs);
+    let upstream = Upstream::new(&config.upstream, connect)?;
+    let (ledger, vault) = (&opened.ledger, &opened.vault);
+    let source = Arc::new(upstream.clone());
+    let broker = Broker::new(
+        ledger.clone(),
+        opened.reader.clone(),
+        Arc::clone(vault),
+        source,
+        broker_settings(config),
+    );
+    let gateway = Gateway::new(ledger.clone(), Arc::clone(vault), Arc::clone(&broker), upstream, settings);
+    Ok((broker, gateway))
+}
+
 fn broker_settings(config: &Config) -> broker::Settings {
     broker::Settings {
         refresh_at: Duration::from_secs(config.token.refresh_at_secs),
@@ -231,7 +242,7 @@ fn webhook_settings(config: &Config) -> anyhow::Result<Option<webhook::Settings>
     }))
 }
 
-fn gateway_settings(config: &Config) -> anyhow::Result<gateway::Settings> {
+pub(super) fn gateway_settings(config: &Config) -> anyhow::Result<gateway::Settings> {
     let spool_dir = config.data_dir.join("spool");
     std::fs::create_dir_all(&spool_dir).with_context(|| format!("can't create {}", spool_dir.display()))?;
     Ok(gateway::Settings {
@@ -241,6 +252,10 @@ fn gateway_settings(config: &Config) -> anyhow::Result<gateway::Settings> {
         },
         total_timeout: Duration::from_secs(config.call.total_timeout_secs),
         body_max: config.call.body_max_bytes,
+        messages: gateway::Messages {
+            failed_count: config.messages.failed_count,
+            invalid_recipients_count: config.messages.invalid_recipients_count,
+        },
         spool_dir,
     })
 }

@@ -53,6 +53,9 @@ pub enum Command {
     /// The limits that every call is judged against
     #[command(subcommand)]
     Limits(Limits),
+    /// How many members departments, tags and apps have: what messages to them count
+    #[command(subcommand)]
+    Members(Members),
     /// How much of each limit is used, and usage that no call shows
     Usage(Usage),
     /// WeCom's own blocks after it said that a limit is used up
@@ -172,6 +175,78 @@ fn api_pattern(text: &str) -> Result<String, String> {
     } else {
         Err("write it without /cgi-bin/: message/send, or message/*".to_owned())
     }
+}
+
+/// `CORP_ID` or `CORP_ID/AGENT_ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    pub corp_id: String,
+    pub agent_id: Option<String>,
+}
+
+impl FromStr for Whose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            let AppLabel { corp_id, agent_id } = text.parse()?;
+            return Ok(Self { corp_id, agent_id: Some(agent_id) });
+        }
+        if text.is_empty() {
+            Err("name an enterprise".to_owned())
+        } else {
+            Ok(Self { corp_id: text.to_owned(), agent_id: None })
+        }
+    }
+}
+
+impl std::fmt::Display for Whose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.agent_id {
+            Some(agent_id) => write!(f, "{}/{agent_id}", self.corp_id),
+            None => f.write_str(&self.corp_id),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Members {
+    /// Say how many members something has, for every app of an enterprise or for one
+    ///
+    /// It holds until something else is declared. If WeCom's answers show more members, those count.
+    Declare {
+        #[arg(value_name = "CORP_ID[/AGENT_ID]")]
+        whose: Whose,
+        #[command(subcommand)]
+        size: DeclaredSize,
+    },
+    /// Show what is known
+    List {
+        /// Only of this enterprise
+        #[arg(long, value_name = "CORP_ID")]
+        corp: Option<String>,
+        /// Only what this app sees
+        #[arg(long, value_name = "CORP_ID/AGENT_ID")]
+        app: Option<AppLabel>,
+    },
+    /// Ask WeCom for departments, tags and scope of an app
+    ///
+    /// These are real calls: they are recorded, and count against the limits. It stops when WeCom or a limit refuses
+    /// one; run it again then, and it goes on where it stopped.
+    Learn {
+        #[arg(value_name = "CORP_ID/AGENT_ID")]
+        app: AppLabel,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DeclaredSize {
+    /// A department with all below it
+    Department { id: u64, members: u64 },
+    /// A tag, with its departments
+    Tag { id: u64, members: u64 },
+    /// Everybody whom the app can see: its @all
+    Everyone { members: u64 },
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod incidents;
 mod keys;
 mod limits;
 mod logging;
+mod members;
 mod output;
 mod secret;
 mod table;
@@ -26,7 +27,7 @@ use crate::datadir::{self, NewApiKey, Opened};
 use crate::ledger::{Command as LedgerCommand, Seq};
 
 pub use args::Cli;
-use args::{App, Command, Corp, Declare, Incidents, Key, Limits, Penalty, Usage};
+use args::{App, Command, Corp, Declare, Incidents, Key, Limits, Members, Penalty, Usage};
 pub use output::{Answer, Failure};
 
 fn env(name: &str) -> Option<String> {
@@ -82,6 +83,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             logging::start(&logging::without_file("info", &env)?);
             return Ok(crate::app::sandbox(options).await?);
         }
+        Command::Members(Members::Learn { app }) => {
+            let config = Config::load(dir, Settings::default(), &env)?;
+            logging::start(&logging::without_file("warn", &env)?);
+            members::learn(config, &app).await?
+        }
         Command::Config if json => config_in_force(&dir)?,
         Command::Config => Answer { text: SAMPLE.to_owned(), ..Answer::default() },
         other => {
@@ -134,6 +140,8 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {
             limits::declare(&opened, declared).await
         }
+        Command::Members(Members::Declare { whose, size }) => members::declare(&opened, whose, &size).await,
+        Command::Members(Members::List { corp, app }) => members::list(&opened, corp, app).await,
         Command::Usage(usage) => limits::usage(&opened, usage.query()).await,
         Command::Penalty(Penalty::List) => incidents::penalties(&opened).await,
         Command::Penalty(Penalty::Clear { seq, .. }) => incidents::clear(&opened, seq).await,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::wecom::client::{Upstream, UpstreamError};
 
 use super::{
-    Call, CallSettings, ConfigError, DATA_DIR_VARIABLE, Log, LogFormat, LogSettings, Settings, Tls, Token,
-    TokenSettings, Webhook, WebhookSettings, invalid, tls,
+    Call, CallSettings, ConfigError, DATA_DIR_VARIABLE, Log, LogFormat, LogSettings, MessageSettings,
+    Messages, Settings, Tls, Token, TokenSettings, Webhook, WebhookSettings, invalid, tls,
 };
 
 const PREFIX: &str = "WECOM_LEDGER_";
@@ -24,6 +24,7 @@ pub fn check_variables(names: impl IntoIterator<Item = String>) -> Result<(), Co
             Settings::VARIABLES,
             TokenSettings::VARIABLES,
             CallSettings::VARIABLES,
+            MessageSettings::VARIABLES,
             WebhookSettings::VARIABLES,
             LogSettings::VARIABLES,
             OF_TESTS,
@@ -137,6 +138,18 @@ pub(super) fn check_webhook(webhook: &WebhookSettings) -> Result<Option<Webhook>
         }
         None => Ok(None),
     }
+}
+
+pub(super) fn check_messages(messages: MessageSettings) -> Result<Messages, ConfigError> {
+    let counts = |name: &str, value| match given::<String>(value, name)?.as_str() {
+        "count" => Ok(true),
+        "free" => Ok(false),
+        other => invalid(format!("{name} must be \"count\" or \"free\", not `{other}`")),
+    };
+    Ok(Messages {
+        failed_count: counts("messages.failed", messages.failed)?,
+        invalid_recipients_count: counts("messages.invalid_recipients", messages.invalid_recipients)?,
+    })
 }
 
 pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {

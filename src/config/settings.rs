@@ -61,6 +61,7 @@ table! {
         tls_key: String = "WECOM_LEDGER_TLS_KEY",
         [token: TokenSettings]
         [call: CallSettings]
+        [messages: MessageSettings]
         [webhook: WebhookSettings]
         [log: LogSettings]
     }
@@ -81,6 +82,13 @@ table! {
         idle_timeout_secs: u64 = "WECOM_LEDGER_CALL_IDLE_TIMEOUT_SECS",
         total_timeout_secs: u64 = "WECOM_LEDGER_CALL_TOTAL_TIMEOUT_SECS",
         body_max_bytes: u64 = "WECOM_LEDGER_CALL_BODY_MAX_BYTES",
+    }
+}
+
+table! {
+    MessageSettings {
+        failed: String = "WECOM_LEDGER_MESSAGES_FAILED",
+        invalid_recipients: String = "WECOM_LEDGER_MESSAGES_INVALID_RECIPIENTS",
     }
 }
 

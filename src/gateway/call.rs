@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
-use crate::ledger::command::{Admit, Ask, Command, Outcome, Refusal, Reply as LedgerReply};
+use crate::ledger::command::{Admit, Ask, Command, NotSent, Outcome, Refusal, Reply as LedgerReply};
 use crate::ledger::{LedgerError, Seq};
 use crate::quota::Reading;
 use crate::wecom::catalogue::Credential;
@@ -18,6 +18,7 @@ use crate::wecom::reply::Reply;
 
 use super::Gateway;
 use super::auth::Identity;
+use super::cost;
 use super::gettoken::{ledger_failed, unauthorized, unavailable};
 use super::outgoing::{Outgoing, rate_limit_headers, seconds_until};
 use super::relay::{self, Read};
@@ -39,6 +40,7 @@ pub(super) struct Call {
     pub param: Option<&'static str>,
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Spooled,
+    pub ask: Ask,
 }
 
 /// An admitted attempt: its entry is on disk.
@@ -92,14 +94,16 @@ async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, 
         drop(call);
         return relay::stream(gateway, &admitted, read, answer).await;
     }
+    let not_sent = cost::not_sent(gateway, &call, &read);
     if let Some(errcode) = read.errcode().filter(|&errcode| errcodes::is_rate_limited(errcode)) {
         tracing::warn!(pending = admitted.pending, api = %call.api, errcode, "WeCom says that a limit is used up");
     }
-    let outgoing = match settle(gateway, admitted.pending, read.outcome()).await {
+    let outgoing = match settle(gateway, admitted.pending, read.outcome(not_sent)).await {
         Ok(()) => relay::whole(&call, &read),
         Err(error) => relay::not_recorded(&call, &error),
     };
     let _ = answer.send(outgoing.rate_limit(admitted.reading.as_ref(), gateway.ledger.tick()));
+    cost::learn(gateway, &call, &admitted, &read).await;
 }
 
 async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Attempt {
@@ -158,7 +162,7 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
             app: call.identity.app,
             api: call.api.as_str().to_owned(),
             method: call.method.as_str().to_owned(),
-            ask: Ask::default(),
+            ask: call.ask.clone(),
             needs_credential: call.param.is_some(),
             not_credential: rejected.credential,
             retry_of: rejected.attempt,
@@ -279,7 +283,7 @@ async fn rotate(
     errcode: i64,
 ) -> Result<Rejected, Outgoing> {
     let attempt = Some(admitted.pending);
-    let recorded = settle(gateway, admitted.pending, read.outcome()).await;
+    let recorded = settle(gateway, admitted.pending, read.outcome(NotSent::default())).await;
     recorded.map_err(|error| relay::not_recorded(call, &error))?;
     let invalidate = Command::Invalidate { credential, app: call.identity.app, errcode, call: attempt };
     match gateway.ledger.decide(invalidate).await {

@@ -1,12 +1,15 @@
 //! The gateway: `/cgi-bin/…`, as SDKs know it.
 //!
 //! Reading order: this file (what comes in), `auth` (who calls), `spool` (the body), `call` (one call from its
-//! admission to its outcome), `relay` (the answer's way back), `outgoing` (answers).
+//! admission to its outcome), `cost` (what it takes, and what its answer teaches), `relay` (the answer's way back),
+//! `outgoing` (answers).
 
 mod auth;
 mod call;
+mod cost;
 mod gettoken;
 pub mod outgoing;
+mod own;
 mod relay;
 mod spool;
 mod token;
@@ -45,8 +48,17 @@ pub struct Settings {
     /// The whole of a call, with the transfer of its answer.
     pub total_timeout: Duration,
     pub body_max: u64,
+    pub messages: Messages,
     /// Where large bodies are kept, without a name.
     pub spool_dir: PathBuf,
+}
+
+/// What of a message counts although the answer says that it did not arrive. WeCom does not say.
+#[derive(Debug, Clone, Copy)]
+pub struct Messages {
+    /// A message that WeCom refused as a whole.
+    pub failed_count: bool,
+    pub invalid_recipients_count: bool,
 }
 
 pub struct Gateway {
@@ -132,7 +144,10 @@ async fn answer(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_vec()))
         .collect();
-    let call = Call { identity, api, method, query, param, headers, body };
+    let ask = cost::ask(gateway, identity, &api, &query, &body).await;
+    let ask =
+        ask.map_err(|error| own(Reply::try_again(&format!("the request body could not be read: {error}"))))?;
+    let call = Call { identity, api, method, query, param, headers, body, ask };
     let (answer, answered) = oneshot::channel();
     let (gateway_too, under_way) = (Arc::clone(gateway), Arc::clone(&gateway.under_way));
     gateway.runtime.spawn(async move {

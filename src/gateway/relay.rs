@@ -85,24 +85,31 @@ impl Read {
         !bare && (self.meaning.kind == Kind::Garbage || failed)
     }
 
+    /// The whole answer, if it is WeCom's own word and no file.
+    pub(super) fn said(&self) -> Option<&Bytes> {
+        let whole = matches!(self.rest, Rest::Complete) && self.status == 200;
+        let own = self.meaning.kind == Kind::Json && !self.headers.contains_key("content-disposition");
+        (whole && own).then_some(&self.held)
+    }
+
     /// What the ledger keeps of an answer that needs no further reading.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self, not_sent: NotSent) -> Outcome {
         let incomplete = match &self.rest {
             Rest::Broken(_) => Some("truncated"),
             Rest::Complete if self.is_meaningless() => Some("garbage"),
             Rest::Complete | Rest::More(_) => None,
         };
-        self.posted(self.held.len() as u64, incomplete)
+        self.posted(self.held.len() as u64, incomplete, not_sent)
     }
 
-    fn posted(&self, response_bytes: u64, incomplete: Option<&str>) -> Outcome {
+    fn posted(&self, response_bytes: u64, incomplete: Option<&str>, not_sent: NotSent) -> Outcome {
         let Meaning { errcode, errmsg, hint, from_ip, .. } = &self.meaning;
         // Half an answer says nothing for sure, whatever stands at its beginning.
         let errcode = errcode.filter(|_| incomplete != Some("truncated"));
         let failed = errcode.is_some_and(|errcode| errcode != 0);
         let worth_keeping = !errmsg.is_empty() && (failed || errmsg != ERRMSG_OK);
         Outcome::Posted {
-            not_sent: NotSent::default(),
+            not_sent,
             errcode,
             http_status: self.status,
             latency_us: self.begun.elapsed().as_micros() as u64,
@@ -169,7 +176,8 @@ pub(super) async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Rea
             }
         }
     };
-    let settled = settle(gateway, admitted.pending, read.posted(passed, incomplete)).await;
+    let settled =
+        settle(gateway, admitted.pending, read.posted(passed, incomplete, NotSent::default())).await;
     let last = match (settled, incomplete) {
         (Ok(()), None) => Ok(held),
         (Ok(()), Some(what)) => Err(Interrupted(format!("WeCom's answer did not arrive as a whole: {what}"))),

@@ -125,6 +125,26 @@ async fn next(payload: &mut Payload) -> Result<Option<Bytes>, SpoolError> {
 }
 
 impl Spooled {
+    pub fn empty() -> Self {
+        Self { len: 0, sha256: None, content: Content::Memory(Bytes::new()) }
+    }
+
+    /// The body, whole, if it has at most `max` bytes.
+    pub async fn bytes(&self, max: usize) -> io::Result<Option<Bytes>> {
+        match &self.content {
+            _ if self.len > max as u64 => Ok(None),
+            Content::Memory(bytes) => Ok(Some(bytes.clone())),
+            Content::File(file, _) => {
+                let (file, len) = (Arc::clone(file), self.len as usize);
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut buffer = vec![0; len];
+                    file.read_exact_at(&mut buffer, 0).map(|()| Bytes::from(buffer))
+                });
+                read.await.map_err(io::Error::other)?.map(Some)
+            }
+        }
+    }
+
     /// The body, from its beginning.
     pub fn body(&self) -> RequestBody {
         match &self.content {

@@ -9,8 +9,7 @@ use crate::ledger::entry::Scope;
 impl World {
     async fn answered(&self, key: &str, app: &str, errcode: i64) -> Seq {
         let call = self.reserve(key, app).await;
-        let answer =
-            json!({"errcode": errcode, "errmsg": "api freq out of limit, hint: [1576065934_28_e0fa], from ip: 203.0.113.7"});
+        let answer = json!({"errcode": errcode, "errmsg": "api freq out of limit, hint: [1576065934_28_e0fa], from ip: 203.0.113.7"});
         let posted = self.post(&format!("/v1/calls/{call}/post"), key, &answer).await;
         posted.body["seq"].as_u64().unwrap() + 1
     }

@@ -9,6 +9,7 @@ mod entries;
 mod health;
 pub mod incidents;
 mod known;
+pub mod members;
 mod params;
 pub mod penalties;
 pub mod present;
@@ -97,6 +98,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
             .service(only("/incidents/{seq}", "GET", web::get().to(incidents::get)))
             .service(only("/penalties", "GET", web::get().to(penalties::get)))
             .service(only("/penalties/{seq}/clear", "POST", web::post().to(penalties::clear)))
+            .service(
+                only("/members", "GET, POST", web::get().to(members::get))
+                    .route(web::post().to(members::declare)),
+            )
             .service(only("/usage", "GET", web::get().to(usage::get)))
             .service(only("/usage/declare", "POST", web::post().to(declare::declare)))
             .default_service(web::to(not_found)),

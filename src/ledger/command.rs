@@ -113,12 +113,18 @@ pub enum Command {
         app: Seq,
         caller: Caller,
     },
-    /// How large something is: from the answer of `call`, or, without one, declared by an operator.
+    /// How large something is, as the answer of `call` says.
     Learn {
-        app: Option<Seq>,
-        corp: Seq,
+        app: Seq,
         size: Size,
-        call: Option<Seq>,
+        call: Seq,
+    },
+    /// How large something is, as an operator says: for one app or for every app of the corp. `by`: an API key.
+    DeclareSize {
+        corp_id: String,
+        agent_id: Option<String>,
+        size: Size,
+        by: Option<Seq>,
     },
     /// Usage that no call shows.
     Declare {
@@ -189,6 +195,8 @@ pub struct Ask {
     pub chat: u64,
     pub accounts: u64,
     pub domains: u64,
+    /// Why the upper bound stands here instead of what was asked for.
+    pub unread: Option<&'static str>,
 }
 
 /// Who a message goes to.
@@ -199,6 +207,8 @@ pub enum To {
     Members {
         /// Keyed hashes, in rising order, each once.
         users: Vec<u64>,
+        /// People who are no members of the corp.
+        others: u64,
         parties: Vec<u64>,
         tags: Vec<u64>,
         /// Departments and tags that could not be read: any of them may be the whole corp.

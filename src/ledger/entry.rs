@@ -270,12 +270,14 @@ pub struct Target {
     pub chat: u64,
     /// What the person-times are the sum of; none for a call that sends no message.
     pub people: Option<People>,
+    /// Why the upper bound stands there instead of what was asked for.
+    pub unread: Option<String>,
 }
 
 /// The upper bound of a message's person-times, as it was put together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct People {
-    /// Members who were named one by one.
+    /// People who were named one by one.
     pub users: u64,
     /// Departments, each with the size that was assumed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

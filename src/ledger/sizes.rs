@@ -1,259 +1,244 @@
-//! How many members departments, tags and group chats have, as far as the ledger knows: from answers that passed
-//! through, or declared by an operator. An upper bound is what matters; where nothing is known, the caller takes the
-//! corp's whole account cap.
+//! How many members departments, tags, group chats and apps' scopes have, as far as the ledger knows: from answers
+//! that passed through, each as the app that asked may see it, or declared by an operator, for one app or for every
+//! app of a corp. An upper bound is what matters: of what was declared and what was learned the larger counts, and
+//! where nothing is known, the caller takes the corp's whole account cap.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod view;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Seq, Size};
+use view::View;
+pub use view::{Of, Shown};
 
 /// What was learned from an answer holds this long: members come and go without our seeing it.
 pub const LEARNED_FOR_MS: i64 = 24 * 3_600_000;
 
-/// Sizes that are kept, of all corps together. A further one is not learned. Each takes about 100 bytes, and a group
-/// chat 8 bytes for each member where a limit tells members apart.
+/// The same answer is worth an entry again when this much of its time has passed.
+const WORTH_REPEATING_MS: i64 = LEARNED_FOR_MS / 4;
+
+/// Sizes that are kept, of all corps together, with each department that a tag or a scope names. A further one is not
+/// learned. Each takes at most 200 bytes, and a group chat 8 bytes for each member where a limit tells members apart.
 pub const SIZES_MAX: usize = 100_000;
 const CHAT_HASHES_MAX: usize = 2_000_000;
 
-/// A department tree is not followed deeper, nor a cycle in it for ever.
-const DEPTH_MAX: usize = 64;
+/// When everything is full, what holds no more is looked for this often at most.
+const PRUNE_EVERY_MS: i64 = 60_000;
+
+/// Stands for every app of the corp: what was declared without one.
+const EVERY_APP: Seq = 0;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sizes {
     corps: BTreeMap<Seq, CorpSizes>,
     kept: usize,
     hashes: usize,
+    pruned: Option<i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct CorpSizes {
-    departments: BTreeMap<u64, Department>,
-    tags: BTreeMap<u64, Tag>,
-    chats: BTreeMap<u64, Chat>,
-    /// By app: what it can see.
-    everyone: BTreeMap<Seq, Known>,
-    /// Members who may have come in anywhere since the ledger began.
+    /// What each app can see.
+    views: BTreeMap<Seq, View>,
+    /// How often a member may have come into a department, since the ledger began.
     joined: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Known {
-    members: u64,
+/// When something is asked or said: the tick, and how many had joined departments by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct When {
     tick: i64,
-    /// `joined` at that time.
     joined: u64,
-    declared: bool,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Department {
-    parent: Option<u64>,
-    alone: Option<Known>,
-    whole: Option<Known>,
+impl When {
+    fn still_knows(self, tick: i64) -> bool {
+        self.tick - tick <= LEARNED_FOR_MS
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Tag {
-    users: Known,
-    parties: Vec<u64>,
+/// What an app can see, and what was declared for every app.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    own: Option<&'a View>,
+    every: Option<&'a View>,
+    when: When,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Chat {
-    members: Known,
-    grown: u64,
-    hashes: Vec<u64>,
-}
-
-impl CorpSizes {
-    fn len(&self) -> usize {
-        self.departments.len() + self.tags.len() + self.chats.len() + self.everyone.len()
+impl Seen<'_> {
+    /// The app's own declaration before the corp's; what was learned if it is more.
+    fn larger(&self, declared: impl Fn(&View) -> Option<u64>, learned: Option<u64>) -> Option<u64> {
+        let declared = self.own.and_then(&declared).or_else(|| self.every.and_then(&declared));
+        // None is less than any.
+        declared.max(learned)
     }
 
-    fn now(&self, known: Option<&Known>, tick: i64) -> Option<u64> {
-        let known = known.filter(|known| known.declared || tick - known.tick <= LEARNED_FOR_MS)?;
-        Some(known.members.saturating_add(self.joined - known.joined))
+    fn department(&self, id: u64) -> Option<u64> {
+        let learned = self.own.and_then(|view| view.department(id, self.when));
+        self.larger(|view| view.declared_department(id, self.when), learned)
     }
 
-    fn department(&self, id: u64, tick: i64) -> Option<u64> {
-        let department = self.departments.get(&id)?;
-        if let Some(whole) = self.now(department.whole.as_ref(), tick) {
-            return Some(whole);
-        }
-        let mut sum = 0_u64;
-        for below in self.below(id)? {
-            sum = sum.saturating_add(self.now(self.departments.get(&below)?.alone.as_ref(), tick)?);
-        }
-        Some(sum)
+    fn tag(&self, id: u64) -> Option<u64> {
+        let size = |(members, parties): (u64, &[u64])| self.sum(members, parties, &[]);
+        let learned = self.own.and_then(|view| view.tag(id, self.when)).and_then(size);
+        self.larger(|view| view.declared_tag(id, self.when).and_then(size), learned)
     }
 
-    /// A department and all below it; none where the tree is not known.
-    fn below(&self, id: u64) -> Option<BTreeSet<u64>> {
-        self.departments.get(&id)?.parent?;
-        let mut found = BTreeSet::from([id]);
-        for _ in 0..DEPTH_MAX {
-            let children = self.departments.iter().filter(|(child, department)| {
-                department.parent.is_some_and(|parent| found.contains(&parent)) && !found.contains(child)
-            });
-            let children: Vec<u64> = children.map(|(&child, _)| child).collect();
-            if children.is_empty() {
-                return Some(found);
-            }
-            found.extend(children);
-        }
-        None
+    fn everyone(&self) -> Option<u64> {
+        let scope = self.own.and_then(|view| view.scope(self.when));
+        let learned = scope.and_then(|scope| self.sum(scope.users, &scope.parties, &scope.tags));
+        self.larger(|view| view.declared_everyone(self.when), learned)
+    }
+
+    /// Only if each of them is known.
+    fn sum(&self, members: u64, parties: &[u64], tags: &[u64]) -> Option<u64> {
+        let parties = parties.iter().map(|&id| self.department(id));
+        let tags = tags.iter().map(|&id| self.tag(id));
+        parties.chain(tags).try_fold(members, |sum, size| Some(sum.saturating_add(size?)))
     }
 }
 
 impl Sizes {
-    /// Members of a department and of all below it.
-    pub fn department(&self, corp: Seq, id: u64, tick: i64) -> Option<u64> {
-        self.corps.get(&corp)?.department(id, tick)
-    }
-
-    pub fn tag(&self, corp: Seq, id: u64, tick: i64) -> Option<u64> {
+    fn seen(&self, corp: Seq, app: Seq, tick: i64) -> Option<Seen<'_>> {
         let corp = self.corps.get(&corp)?;
-        let tag = corp.tags.get(&id)?;
-        let mut sum = corp.now(Some(&tag.users), tick)?;
-        for &party in &tag.parties {
-            sum = sum.saturating_add(corp.department(party, tick)?);
-        }
-        Some(sum)
+        let when = When { tick, joined: corp.joined };
+        Some(Seen { own: corp.views.get(&app), every: corp.views.get(&EVERY_APP), when })
     }
 
-    /// Members of a group chat, and who they are where that was learned.
-    pub fn chat(&self, corp: Seq, chat: u64, tick: i64) -> Option<(u64, &[u64])> {
-        let found = self.corps.get(&corp)?.chats.get(&chat)?;
-        // Nobody joins a chat by getting an account, so only its own changes count.
-        let fresh = found.members.declared || tick - found.members.tick <= LEARNED_FOR_MS;
-        let whole = found.grown == 0 && found.hashes.len() as u64 == found.members.members;
-        let hashes: &[u64] = if whole { &found.hashes } else { &[] };
-        fresh.then_some((found.members.members.saturating_add(found.grown), hashes))
+    /// Members of a department and of all below it.
+    pub fn department(&self, corp: Seq, app: Seq, id: u64, tick: i64) -> Option<u64> {
+        self.seen(corp, app, tick)?.department(id)
+    }
+
+    pub fn tag(&self, corp: Seq, app: Seq, id: u64, tick: i64) -> Option<u64> {
+        self.seen(corp, app, tick)?.tag(id)
     }
 
     /// Everybody whom an app can see.
     pub fn everyone(&self, corp: Seq, app: Seq, tick: i64) -> Option<u64> {
-        let corp = self.corps.get(&corp)?;
-        corp.now(corp.everyone.get(&app), tick)
+        self.seen(corp, app, tick)?.everyone()
     }
 
-    /// Whether an entry would add nothing: the same was learned not long ago.
-    pub fn knows(&self, corp: Seq, app: Seq, size: &Size, tick: i64) -> bool {
-        let Some(known) = self.corps.get(&corp) else { return matches!(size, Size::Joined) };
-        let same = |found: Option<&Known>, members: u64| {
-            found.is_some_and(|found| {
-                found.members == members
-                    && found.joined == known.joined
-                    && (found.declared || tick - found.tick < LEARNED_FOR_MS / 4)
-            })
+    /// Members of a group chat, and who they are where that was learned.
+    pub fn chat(&self, corp: Seq, app: Seq, chat: u64, tick: i64) -> Option<(u64, &[u64])> {
+        let seen = self.seen(corp, app, tick)?;
+        seen.own?.chat(chat, seen.when)
+    }
+
+    /// Everything of which something is known, by corp and app (0: every app), in this order.
+    pub fn iter(&self) -> impl Iterator<Item = (Seq, Seq, Of)> {
+        self.corps.iter().flat_map(|(&corp, sizes)| {
+            let views = sizes.views.iter();
+            views.flat_map(move |(&app, view)| view.names().map(move |of| (corp, app, of)))
+        })
+    }
+
+    /// What is known of one of them.
+    pub fn show(&self, corp: Seq, app: Seq, of: Of, tick: i64) -> Option<Shown> {
+        let seen = self.seen(corp, app, tick)?;
+        let members = match of {
+            Of::Everyone => seen.everyone(),
+            Of::Department(id) => seen.department(id),
+            Of::Tag(id) => seen.tag(id),
         };
+        let (declared, learned) = seen.own?.said(of, seen.when);
+        Some(Shown { members, declared, learned })
+    }
+
+    /// Whether asking for it again would hardly teach anything.
+    pub fn learned_lately(&self, corp: Seq, app: Seq, of: Of, tick: i64) -> bool {
+        let learned = self.show(corp, app, of, tick).and_then(|shown| shown.learned);
+        learned.is_some_and(|learned| tick - learned < WORTH_REPEATING_MS)
+    }
+
+    /// Whether an entry would add nothing: the same was learned not long ago, or there is no room.
+    pub fn knows(&self, corp: Seq, app: Seq, size: &Size, tick: i64) -> bool {
+        let known = self.corps.get(&corp);
+        let mut views = known.into_iter().flat_map(|known| known.views.values());
         match size {
-            Size::Department { id, with_children, members } => {
-                let department = known.departments.get(id);
-                let found = department.and_then(|it| if *with_children { it.whole } else { it.alone });
-                same(found.as_ref(), *members)
-            }
-            Size::Tree { departments } => departments.iter().all(|(id, parent)| {
-                known.departments.get(id).is_some_and(|department| department.parent == Some(*parent))
-            }),
-            Size::Tag { id, members, parties } => known
-                .tags
-                .get(id)
-                .is_some_and(|tag| tag.parties == *parties && same(Some(&tag.users), *members)),
-            Size::Chat { chat, members, hashes } => known.chats.get(chat).is_some_and(|found| {
-                found.grown == 0
-                    && found.hashes == *hashes
-                    && found.members.members == *members
-                    && tick - found.members.tick < LEARNED_FOR_MS / 4
-            }),
-            Size::ChatGrown { chat, .. } => !known.chats.contains_key(chat),
-            Size::Everyone { members } => same(known.everyone.get(&app), *members),
             // Nothing is known that could have grown.
-            Size::Joined => {
-                known.departments.is_empty() && known.tags.is_empty() && known.everyone.is_empty()
+            Size::Joined { .. } => !views.any(View::grows),
+            Size::DepartmentsChanged => !views.any(View::has_learned_departments),
+            Size::TagGrown { id, members, parties } => {
+                views.all(|view| view.tag_includes(*id, *members, parties))
+            }
+            Size::ChatGrown { chat, by, removed, .. } => {
+                !views.any(|view| view.has_chat(*chat)) || *by == 0 && removed.is_empty()
+            }
+            _ => {
+                let when = When { tick, joined: known.map_or(0, |known| known.joined) };
+                let view = known.and_then(|known| known.views.get(&app));
+                let full = self.kept >= SIZES_MAX
+                    && self.pruned.is_some_and(|pruned| tick - pruned < PRUNE_EVERY_MS);
+                full || view.is_some_and(|view| view.knows(size, when))
             }
         }
     }
 
-    /// Whether there is room for one more; nothing is learned where there is none.
+    /// Whether one more can be kept.
     pub fn has_room(&self) -> bool {
-        self.kept < SIZES_MAX
+        self.kept < SIZES_MAX && self.hashes < CHAT_HASHES_MAX
     }
 
     /// Forgets what holds no more, when there is no room otherwise.
     fn make_room(&mut self, tick: i64) {
-        if self.has_room() && self.hashes < CHAT_HASHES_MAX {
+        if self.has_room() || self.pruned.is_some_and(|pruned| tick - pruned < PRUNE_EVERY_MS) {
             return;
         }
-        let holds = |known: &Known| known.declared || tick - known.tick <= LEARNED_FOR_MS;
+        self.pruned = Some(tick);
         for corp in self.corps.values_mut() {
-            corp.tags.retain(|_, tag| holds(&tag.users));
-            corp.chats.retain(|_, chat| holds(&chat.members));
-            corp.everyone.retain(|_, known| holds(known));
-            corp.departments
-                .retain(|_, it| it.parent.is_some() || [it.alone, it.whole].iter().flatten().any(holds));
+            let when = When { tick, joined: corp.joined };
+            corp.views.values_mut().for_each(|view| view.prune(when));
+            corp.views.retain(|_, view| view.weight() > 0);
         }
-        self.recount();
-    }
-
-    fn recount(&mut self) {
-        self.kept = self.corps.values().map(CorpSizes::len).sum();
-        let chats = self.corps.values().flat_map(|corp| corp.chats.values());
-        self.hashes = chats.map(|chat| chat.hashes.len()).sum();
+        let views = || self.corps.values().flat_map(|corp| corp.views.values());
+        (self.kept, self.hashes) = (views().map(View::weight).sum(), views().map(View::hashes).sum());
     }
 
     /// What an entry says.
     pub(super) fn learn(&mut self, corp: Seq, app: Seq, size: &Size, tick: i64, declared: bool) {
         self.make_room(tick);
-        let room = self.has_room();
-        let hash_room = self.hashes < CHAT_HASHES_MAX;
+        let room = SIZES_MAX.saturating_sub(self.kept);
+        let hashes_room = CHAT_HASHES_MAX.saturating_sub(self.hashes);
         let of = self.corps.entry(corp).or_default();
-        let before = of.len();
-        let known = |members: u64| Known { members, tick, joined: of.joined, declared };
+        let when = When { tick, joined: of.joined };
+        let weigh = |view: &View| (view.weight(), view.hashes());
+        let mut change = |view: &mut View, change: &mut dyn FnMut(&mut View)| {
+            let before = weigh(view);
+            change(view);
+            let after = weigh(view);
+            self.kept = self.kept + after.0 - before.0;
+            self.hashes = self.hashes + after.1 - before.1;
+        };
         match size {
-            Size::Department { id, with_children, members } => {
-                let known = known(*members);
-                if room || of.departments.contains_key(id) {
-                    let department = of.departments.entry(*id).or_default();
-                    let place = if *with_children { &mut department.whole } else { &mut department.alone };
-                    *place = Some(known);
-                }
+            Size::Joined { departments } => of.joined = of.joined.saturating_add((*departments).max(1)),
+            // Whoever may see it, it has changed.
+            Size::DepartmentsChanged | Size::TagGrown { .. } | Size::ChatGrown { .. } => {
+                let views = of.views.values_mut();
+                views.for_each(|view| change(view, &mut |view| view.outdated(size, hashes_room)));
             }
-            Size::Tree { departments } => {
-                of.departments.values_mut().for_each(|department| department.parent = None);
-                for (id, parent) in departments.iter().take(SIZES_MAX - self.kept.min(SIZES_MAX)) {
-                    of.departments.entry(*id).or_default().parent = Some(*parent);
-                }
+            _ => {
+                let view = of.views.entry(app).or_default();
+                change(view, &mut |view| {
+                    if declared {
+                        view.declare(size, when, room);
+                    } else {
+                        view.learn(size, when, room, hashes_room);
+                    }
+                });
             }
-            Size::Tag { id, members, parties } => {
-                let users = known(*members);
-                if room || of.tags.contains_key(id) {
-                    of.tags.insert(*id, Tag { users, parties: parties.clone() });
-                }
-            }
-            Size::Chat { chat, members, hashes } => {
-                let members = known(*members);
-                let hashes = if hash_room { hashes.clone() } else { Vec::new() };
-                if room || of.chats.contains_key(chat) {
-                    self.hashes += hashes.len();
-                    let old = of.chats.insert(*chat, Chat { members, grown: 0, hashes });
-                    self.hashes -= old.map_or(0, |old| old.hashes.len());
-                }
-            }
-            Size::ChatGrown { chat, by } => {
-                if let Some(chat) = of.chats.get_mut(chat) {
-                    chat.grown = chat.grown.saturating_add(*by);
-                }
-            }
-            Size::Everyone { members } => {
-                let known = known(*members);
-                if room || of.everyone.contains_key(&app) {
-                    of.everyone.insert(app, known);
-                }
-            }
-            Size::Joined => of.joined = of.joined.saturating_add(1),
         }
-        self.kept = self.kept + of.len() - before;
+    }
+}
+
+#[cfg(test)]
+impl Sizes {
+    /// Whether everything was counted that is there.
+    pub(super) fn is_consistent(&self) -> bool {
+        let views = || self.corps.values().flat_map(|corp| corp.views.values());
+        let counted = (views().map(View::weight).sum(), views().map(View::hashes).sum());
+        counted == (self.kept, self.hashes) && views().all(View::is_consistent)
     }
 }

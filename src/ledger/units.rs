@@ -53,6 +53,8 @@ pub(super) struct TargetDetail {
     chat: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     people: Option<People>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unread: Option<String>,
 }
 
 impl TargetDetail {
@@ -62,13 +64,14 @@ impl TargetDetail {
             broadcast: target.broadcast,
             chat: if target.chat == 0 { String::new() } else { format!("{:016x}", target.chat) },
             people: target.people.clone(),
+            unread: target.unread.clone(),
         }
     }
 
     pub(super) fn target(&self) -> Option<Target> {
         let chat = if self.chat.is_empty() { 0 } else { u64::from_str_radix(&self.chat, 16).ok()? };
-        let (broadcast, people) = (self.broadcast, self.people.clone());
-        Some(Target { members: hashes_of(&self.members)?, broadcast, chat, people })
+        let (broadcast, people, unread) = (self.broadcast, self.people.clone(), self.unread.clone());
+        Some(Target { members: hashes_of(&self.members)?, broadcast, chat, people, unread })
     }
 }
 

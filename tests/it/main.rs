@@ -7,6 +7,7 @@
 mod support;
 
 mod alertmanager;
+mod costs;
 mod deploy;
 mod disk;
 mod gateway;

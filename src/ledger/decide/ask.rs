@@ -23,7 +23,8 @@ pub(super) fn resolve(
 ) -> (Cost, Target) {
     let account_cap = state.directory.corps.get(&app.corp).map_or(u64::MAX, |corp| corp.account_cap);
     let mut cost = Cost { calls: 1, accounts: ask.accounts, domains: ask.domains, ..Cost::default() };
-    let mut target = Target { chat: ask.chat, ..Target::default() };
+    let unread = ask.unread.map(str::to_owned);
+    let mut target = Target { chat: ask.chat, unread, ..Target::default() };
     match &ask.to {
         To::Nobody => {}
         To::Count(people) => cost.person_times = *people,
@@ -32,20 +33,22 @@ pub(super) fn resolve(
             cost.person_times = all.min(account_cap).max(1);
             target.broadcast = one_by_one;
         }
-        To::Members { users, parties, tags, unreadable } => {
+        To::Members { users, others, parties, tags, unreadable } => {
+            let sizes = &state.sizes;
             let of_party =
-                |&id: &u64| (id, state.sizes.department(app.corp, id, tick).unwrap_or(account_cap));
-            let of_tag = |&id: &u64| (id, state.sizes.tag(app.corp, id, tick).unwrap_or(account_cap));
+                |&id: &u64| (id, sizes.department(app.corp, app_seq, id, tick).unwrap_or(account_cap));
+            let of_tag = |&id: &u64| (id, sizes.tag(app.corp, app_seq, id, tick).unwrap_or(account_cap));
             let people = People {
-                users: users.len() as u64,
+                users: users.len() as u64 + others,
                 parties: parties.iter().map(of_party).collect(),
                 tags: tags.iter().map(of_tag).collect(),
                 unreadable: unreadable.saturating_mul(account_cap),
             };
             let groups = people.parties.iter().chain(&people.tags).map(|(_, size)| *size);
-            let sum = groups.fold(people.users.saturating_add(people.unreadable), u64::saturating_add);
+            let named = users.len() as u64;
+            let sum = groups.fold(named.saturating_add(people.unreadable), u64::saturating_add);
             // Somebody named twice may count twice, but nobody knows; the corp has no more members than its cap.
-            cost.person_times = sum.min(account_cap.max(people.users));
+            cost.person_times = sum.min(account_cap.max(named)).saturating_add(*others);
             let groups = !parties.is_empty() || !tags.is_empty() || *unreadable > 0;
             target.broadcast = one_by_one && (groups || users.len() > MEMBERS_MAX);
             if one_by_one && !target.broadcast {
@@ -54,7 +57,7 @@ pub(super) fn resolve(
             target.people = Some(people);
         }
         To::Chat => {
-            let known = state.sizes.chat(app.corp, ask.chat, tick);
+            let known = state.sizes.chat(app.corp, app_seq, ask.chat, tick);
             let most = CHAT_MEMBERS_MAX.min(account_cap);
             cost.person_times = known.map_or(most, |(members, _)| members.min(CHAT_MEMBERS_MAX)).max(1);
             match known {

@@ -89,7 +89,7 @@ pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -
 }
 
 /// Whether a limit on this API counts for each member.
-fn tells_members_apart(_state: &State, _api_name: &str) -> bool {
+pub(super) fn tells_members_apart(_state: &State, _api_name: &str) -> bool {
     false
 }
 

@@ -1,42 +1,100 @@
 //! What the ledger is told: sizes, usage that no call shows, the end of a block.
 
-use crate::ledger::command::{Now, Reply};
-use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Seq, Size, SizeLearned, UsageDeclared};
+use crate::ledger::command::{Now, Rejected, Reply};
+use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
 use crate::quota::Unit;
 
 use super::Decision;
+use super::call::tells_members_apart;
 
 const NOTE_MAX: usize = 200;
 const AMOUNT_MAX: i64 = 1_000_000_000;
-/// Departments of a tree, or hashes of a chat's members, that one entry holds.
+const MEMBERS_MAX: u64 = 1_000_000_000;
+/// Departments or tags in a list, or members of a chat, that one entry holds.
 const LIST_MAX: usize = 10_000;
 
-pub(super) fn learn(
-    state: &State,
-    corp: Seq,
-    app: Option<Seq>,
-    size: Size,
-    call: Option<Seq>,
-    now: Now,
-) -> Decision {
+/// The API whose limits may tell the members of a group chat apart.
+const CHAT_API: &str = "appchat/send";
+
+pub(super) fn learn(state: &State, app: Seq, size: Size, call: Seq, now: Now) -> Decision {
     let unchanged = Decision::reply(Reply::Done { seq: 0, changed: false });
-    let long = match &size {
-        Size::Tree { departments } => departments.len(),
-        Size::Tag { parties, .. } => parties.len(),
-        Size::Chat { hashes, .. } => hashes.len(),
-        _ => 0,
+    let Some(corp) = state.directory.live_app(app).map(|app| app.corp) else { return unchanged };
+    let lists = match &size {
+        Size::Tree { departments, .. } => [departments.len(), 0],
+        Size::Tag { parties, .. } | Size::TagGrown { parties, .. } => [parties.len(), 0],
+        Size::Chat { hashes, .. } => [hashes.len(), 0],
+        Size::ChatGrown { added, removed, .. } => [added.len(), removed.len()],
+        Size::Scope { parties, tags, .. } => [parties.len(), tags.len()],
+        _ => [0, 0],
     };
-    if state.directory.corps.get(&corp).is_none_or(|corp| corp.removed) || long > LIST_MAX {
+    let size = if tells_members_apart(state, CHAT_API) { size } else { without_members(size) };
+    if lists.iter().any(|&len| len > LIST_MAX) || state.sizes.knows(corp, app, &size, now.tick) {
         return unchanged;
     }
-    if call.is_some() && state.sizes.knows(corp, app.unwrap_or(0), &size, now.tick) {
-        return unchanged;
-    }
-    let refs = Refs { corp: Some(corp), app, ..Refs::default() };
-    let learned = SizeLearned { size, call_seq: call };
-    let body = if call.is_some() { Body::SizeLearned(learned) } else { Body::SizeDeclared(learned) };
+    let refs = Refs { corp: Some(corp), app: Some(app), ..Refs::default() };
+    let body = Body::SizeLearned(SizeLearned { size, call_seq: Some(call) });
     Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
+}
+
+/// Who is in a chat is written down only where a limit asks for it.
+fn without_members(size: Size) -> Size {
+    match size {
+        Size::Chat { chat, members, .. } => Size::Chat { chat, members, hashes: Vec::new() },
+        Size::ChatGrown { chat, by, .. } => {
+            Size::ChatGrown { chat, by, added: Vec::new(), removed: Vec::new() }
+        }
+        other => other,
+    }
+}
+
+pub(super) fn size(
+    state: &State,
+    corp_id: &str,
+    agent_id: Option<&str>,
+    size: Size,
+    by: Option<Seq>,
+) -> Decision {
+    let (corp, app) = match whose(state, corp_id, agent_id) {
+        Ok(whose) => whose,
+        Err(unknown) => return unknown,
+    };
+    if let Some(key) = by.and_then(|key| state.directory.api_keys.get(&key)) {
+        let reaches = app.map_or(key.apps.is_empty(), |app| key.may_use_app(app));
+        if !key.is_active() || !key.has(Scope::Admin) || !reaches {
+            return Decision::rejected(Rejected::Conflict(
+                "this API key may not declare sizes here".to_owned(),
+            ));
+        }
+    }
+    let members = match &size {
+        Size::Department { members, with_children: true, .. }
+        | Size::Tag { members, .. }
+        | Size::Everyone { members } => *members,
+        _ => return Decision::invalid("only departments, tags and everyone have a size to declare"),
+    };
+    if members > MEMBERS_MAX {
+        return Decision::invalid(format!("the number of members must be 0 to {MEMBERS_MAX}"));
+    }
+    if !state.sizes.has_room() {
+        return Decision::rejected(Rejected::Conflict("too many sizes are known already".to_owned()));
+    }
+    let refs = Refs { corp: Some(corp), app, api_key: by, ..Refs::default() };
+    let body = Body::SizeDeclared(SizeLearned { size, call_seq: None });
+    Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
+}
+
+/// The corp and, where one is named, the app.
+fn whose(state: &State, corp_id: &str, agent_id: Option<&str>) -> Result<(Seq, Option<Seq>), Decision> {
+    let Some((corp, _)) = state.directory.corp(corp_id) else {
+        return Err(Decision::not_found(format!("corp `{corp_id}` is unknown; `corp list` shows all")));
+    };
+    let Some(agent_id) = agent_id else { return Ok((corp, None)) };
+    let Some((app, _)) = state.directory.app(corp_id, agent_id) else {
+        let unknown = format!("app `{corp_id}/{agent_id}` is unknown; `app list` shows all");
+        return Err(Decision::not_found(unknown));
+    };
+    Ok((corp, Some(app)))
 }
 
 pub(super) fn usage(
@@ -47,16 +105,9 @@ pub(super) fn usage(
     amount: i64,
     note: String,
 ) -> Decision {
-    let Some((corp, _)) = state.directory.corp(corp_id) else {
-        return Decision::not_found(format!("corp `{corp_id}` is unknown; `corp list` shows all"));
-    };
-    let app = match agent_id.map(|agent_id| state.directory.app(corp_id, agent_id)) {
-        Some(None) => {
-            let label = format!("{corp_id}/{}", agent_id.unwrap_or_default());
-            return Decision::not_found(format!("app `{label}` is unknown; `app list` shows all"));
-        }
-        Some(Some((app, _))) => Some(app),
-        None => None,
+    let (corp, app) = match whose(state, corp_id, agent_id) {
+        Ok(whose) => whose,
+        Err(unknown) => return unknown,
     };
     if amount == 0 || !(-AMOUNT_MAX..=AMOUNT_MAX).contains(&amount) {
         return Decision::invalid(format!(

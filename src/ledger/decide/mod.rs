@@ -94,7 +94,10 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Admit(admit) => call::admit(state, admit, now, process, false),
         Command::Reserve(admit) => call::admit(state, admit, now, process, true),
         Command::Settle { pending, outcome, caller } => settle::settle(state, pending, &outcome, caller, now),
-        Command::Learn { app, corp, size, call } => declare::learn(state, corp, app, size, call, now),
+        Command::Learn { app, size, call } => declare::learn(state, app, size, call, now),
+        Command::DeclareSize { corp_id, agent_id, size, by } => {
+            declare::size(state, &corp_id, agent_id.as_deref(), size, by)
+        }
         Command::Declare { corp_id, agent_id, unit, amount, note } => {
             declare::usage(state, &corp_id, agent_id.as_deref(), unit, amount, note)
         }

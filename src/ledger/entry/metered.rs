@@ -19,10 +19,16 @@ pub struct SizeLearned {
 pub enum Size {
     /// Of the department alone, or with all below it.
     Department { id: u64, with_children: bool, members: u64 },
-    /// The departments of the corp, each with its parent: replaces what was known.
-    Tree { departments: Vec<(u64, u64)> },
+    /// Departments, each with its parent: `root` and all below it, or all that the app sees.
+    Tree {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root: Option<u64>,
+        departments: Vec<(u64, u64)>,
+    },
     /// Members that a tag names one by one, and the departments that it names.
     Tag { id: u64, members: u64, parties: Vec<u64> },
+    /// A tag got up to so many members more, and these departments.
+    TagGrown { id: u64, members: u64, parties: Vec<u64> },
     /// A group chat, by its keyed hash. `hashes` are its members, where a limit tells them apart.
     Chat {
         #[serde(with = "hex_u64")]
@@ -31,16 +37,25 @@ pub enum Size {
         #[serde(with = "hex_list", default, skip_serializing_if = "Vec::is_empty")]
         hashes: Vec<u64>,
     },
-    /// Members were added to a group chat, or removed from it; it may have as many more now.
+    /// Members were added to a group chat, or removed from it: it may have as many more now as were added. Who they
+    /// are stands here where a limit tells them apart.
     ChatGrown {
         #[serde(with = "hex_u64")]
         chat: u64,
         by: u64,
+        #[serde(with = "hex_list", default, skip_serializing_if = "Vec::is_empty")]
+        added: Vec<u64>,
+        #[serde(with = "hex_list", default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<u64>,
     },
-    /// Everybody whom the app can see.
+    /// Everybody whom the app can see, as an operator says.
     Everyone { members: u64 },
-    /// An account was created or moved: any department may have one more member.
-    Joined,
+    /// Everybody whom the app can see: so many members, and those of these departments and tags.
+    Scope { users: u64, parties: Vec<u64>, tags: Vec<u64> },
+    /// An account was created or moved, into so many departments.
+    Joined { departments: u64 },
+    /// Departments were moved or people imported: what was learned of departments is not certain any more.
+    DepartmentsChanged,
 }
 
 /// Usage that no call shows: an import that creates accounts, an app that was created, an article that was read.

@@ -15,6 +15,7 @@ mod ops;
 mod penalty_tests;
 mod row_tests;
 mod rule_tests;
+mod size_tests;
 mod sqlite_tests;
 mod world;
 

@@ -117,10 +117,11 @@ fn target() -> impl Strategy<Value = Target> {
     let people =
         people.prop_map(|(users, parties, tags, unreadable)| People { users, parties, tags, unreadable });
     let members = proptest::collection::vec(any::<u64>(), 0..4);
-    let some = (members, any::<bool>(), any::<u64>(), proptest::option::of(people));
+    let unread = proptest::option::of(text());
+    let some = (members, any::<bool>(), any::<u64>(), proptest::option::of(people), unread);
     proptest::option::of(some).prop_map(|some| {
-        let (members, broadcast, chat, people) = some.unwrap_or_default();
-        Target { members, broadcast, chat, people }
+        let (members, broadcast, chat, people, unread) = some.unwrap_or_default();
+        Target { members, broadcast, chat, people, unread }
     })
 }
 

@@ -1,0 +1,201 @@
+//! What a call asks for, read off its body; what its answer shows as not sent; and what the answer teaches about
+//! sizes. Recipients leave here only as keyed hashes.
+
+use std::io;
+
+use bytes::Bytes;
+
+use crate::ledger::command::{Ask, Command, NotSent, To};
+use crate::ledger::directory::App;
+use crate::ledger::entry::Size;
+use crate::vault::Vault;
+use crate::wecom::cost::{self, Demand, Lesson, Members, Shown};
+use crate::wecom::path::ApiName;
+use crate::wecom::query::Query;
+
+use super::auth::Identity;
+use super::call::{Admitted, Call};
+use super::relay::Read;
+use super::spool::Spooled;
+use super::{Gateway, Messages};
+
+/// A longer text is not parsed between other calls.
+const INLINE_MAX: usize = 64 * 1024;
+
+/// WeCom is busy: whether the message went out is not known.
+const BUSY: i64 = -1;
+
+/// Makes hashes of what is in one corp.
+struct Hasher<'a> {
+    vault: &'a Vault,
+    ledger_id: &'a str,
+    corp_id: &'a str,
+}
+
+impl Hasher<'_> {
+    /// In rising order, each once.
+    fn members(&self, userids: &[String]) -> Vec<u64> {
+        let hash = |userid: &String| self.vault.member_hash(self.ledger_id, self.corp_id, userid);
+        let mut hashes: Vec<u64> = userids.iter().map(hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
+    }
+
+    fn chat(&self, chat: &str) -> u64 {
+        self.vault.chat_hash(self.ledger_id, self.corp_id, chat)
+    }
+}
+
+/// Runs with the app that calls and the hasher of its corp; nothing comes of it if the app is gone.
+fn in_corp<T>(gateway: &Gateway, identity: Identity, run: impl FnOnce(&App, &Hasher<'_>) -> T) -> Option<T> {
+    let (directory, ledger_id) = (gateway.ledger.directory(), gateway.ledger.ledger_id());
+    let app = directory.apps.get(&identity.app)?;
+    let corp_id = &directory.corps.get(&app.corp)?.corp_id;
+    Some(run(app, &Hasher { vault: &gateway.vault, ledger_id: &ledger_id, corp_id }))
+}
+
+/// What the call takes, as far as its request says; both attempts ask for the same.
+pub(super) async fn ask(
+    gateway: &Gateway,
+    identity: Identity,
+    api: &ApiName,
+    query: &Query,
+    body: &Spooled,
+) -> io::Result<Ask> {
+    let api = api.as_str();
+    if api == "webhook/send" {
+        let key = query.get("key").unwrap_or_default();
+        let chat = gateway.vault.robot_hash(&gateway.ledger.ledger_id(), &key);
+        return Ok(Ask { chat, ..Ask::default() });
+    }
+    let body = if cost::needs_body(api) { body.bytes(cost::BODY_MAX).await? } else { Some(Bytes::new()) };
+    let demand = match body {
+        Some(body) if body.len() > INLINE_MAX => {
+            let api = api.to_owned();
+            let parsed = tokio::task::spawn_blocking(move || cost::demand(&api, Some(&body)));
+            parsed.await.map_err(io::Error::other)?
+        }
+        body => cost::demand(api, body.as_deref()),
+    };
+    let ask = in_corp(gateway, identity, |_, hasher| ask_of(api, &demand, hasher));
+    // Without its app the call is refused anyway.
+    Ok(ask.unwrap_or(Ask { to: To::Everyone, ..Ask::default() }))
+}
+
+fn ask_of(api: &str, demand: &Demand, hasher: &Hasher<'_>) -> Ask {
+    let mut chat = 0;
+    let to = match &demand.to {
+        cost::To::Nobody => To::Nobody,
+        // What an app sees bounds its own `@all`, but not a message to other corps, to parents, or to a group chat.
+        cost::To::Everyone if api == "message/send" => To::Everyone,
+        cost::To::Everyone => members(&Members { unknown_groups: 1, ..Members::default() }, hasher),
+        cost::To::Members(named) => members(named, hasher),
+        cost::To::Chat(id) => {
+            chat = hasher.chat(id);
+            To::Chat
+        }
+    };
+    Ask {
+        to,
+        chat,
+        accounts: u64::from(demand.accounts),
+        domains: u64::from(demand.domains),
+        unread: demand.note.map(cost::Unreadable::as_str),
+    }
+}
+
+fn members(named: &Members, hasher: &Hasher<'_>) -> To {
+    To::Members {
+        users: hasher.members(&named.users),
+        others: u64::from(named.others),
+        parties: named.parties.clone(),
+        tags: named.tags.clone(),
+        unreadable: u64::from(named.unknown_groups),
+    }
+}
+
+/// What the answer shows as not sent, as far as that is not to count.
+pub(super) fn not_sent(gateway: &Gateway, call: &Call, read: &Read) -> NotSent {
+    let Messages { failed_count, invalid_recipients_count } = gateway.settings.messages;
+    let Some(answer) = read.said().filter(|_| call.ask.to != To::Nobody) else { return NotSent::default() };
+    if failed_count && invalid_recipients_count {
+        return NotSent::default();
+    }
+    let shown = cost::shown(call.api.as_str(), answer);
+    let all = !failed_count && shown.failed && read.errcode() != Some(BUSY);
+    let named = if invalid_recipients_count {
+        None
+    } else {
+        in_corp(gateway, call.identity, |_, hasher| invalid(&call.ask.to, &shown, hasher))
+    };
+    NotSent { all, ..named.unwrap_or_default() }
+}
+
+/// Of those that were asked for, the ones that the answer names; each once.
+fn invalid(asked: &To, shown: &Shown, hasher: &Hasher<'_>) -> NotSent {
+    let To::Members { users, others, parties, tags, .. } = asked else { return NotSent::default() };
+    let named: Vec<String> = shown.invalid_users.iter().chain(&shown.unlicensed_users).cloned().collect();
+    let named = hasher.members(&named).into_iter().filter(|hash| users.binary_search(hash).is_ok()).count();
+    let both =
+        |asked: &[u64], invalid: &[u64]| invalid.iter().copied().filter(|id| asked.contains(id)).collect();
+    NotSent {
+        users: named as u64 + u64::from(shown.invalid_others).min(*others),
+        parties: both(parties, &shown.invalid_parties),
+        tags: both(tags, &shown.invalid_tags),
+        all: false,
+    }
+}
+
+/// Tells the ledger what the answer teaches. The client has its answer already, and a failure here is nothing to it.
+pub(super) async fn learn(gateway: &Gateway, call: &Call, admitted: &Admitted, read: &Read) {
+    if !cost::teaches(call.api.as_str()) {
+        return;
+    }
+    let Some(answer) = read.said().cloned() else { return };
+    let body =
+        if cost::needs_body(call.api.as_str()) { call.body.bytes(cost::BODY_MAX).await } else { Ok(None) };
+    let body = body.unwrap_or_else(|error| {
+        tracing::warn!(pending = admitted.pending, %error, "a request body could not be read again");
+        None
+    });
+    let lessons = if answer.len() + body.as_ref().map_or(0, Bytes::len) > INLINE_MAX {
+        let (api, query) = (call.api.as_str().to_owned(), call.query.clone());
+        let parsed = move || cost::lessons(&api, &query, body.as_deref(), &answer);
+        tokio::task::spawn_blocking(parsed).await.unwrap_or_default()
+    } else {
+        cost::lessons(call.api.as_str(), &call.query, body.as_deref(), &answer)
+    };
+    for lesson in lessons {
+        let size = in_corp(gateway, call.identity, |app, hasher| size(lesson, app, hasher)).flatten();
+        let Some(size) = size else { continue };
+        let learn = Command::Learn { app: call.identity.app, size, call: admitted.pending };
+        if let Err(error) = gateway.ledger.decide(learn).await {
+            tracing::warn!(pending = admitted.pending, %error, "what an answer taught could not be written down");
+        }
+    }
+}
+
+fn size(lesson: Lesson, app: &App, hasher: &Hasher<'_>) -> Option<Size> {
+    Some(match lesson {
+        Lesson::Department { id, with_children, members } => {
+            Size::Department { id, with_children, members: u64::from(members) }
+        }
+        Lesson::Tree { root, parents } => Size::Tree { root, departments: parents },
+        Lesson::Tag { id, users, parties } => Size::Tag { id, members: u64::from(users), parties },
+        Lesson::TagGrown { id, users, parties } => Size::TagGrown { id, members: u64::from(users), parties },
+        Lesson::Chat { chat, members } => {
+            let hashes = hasher.members(&members);
+            Size::Chat { chat: hasher.chat(&chat), members: hashes.len() as u64, hashes }
+        }
+        Lesson::ChatChange { chat, added, removed } => {
+            let (added, removed) = (hasher.members(&added), hasher.members(&removed));
+            Size::ChatGrown { chat: hasher.chat(&chat), by: added.len() as u64, added, removed }
+        }
+        // Another app's scope is nothing to this one.
+        Lesson::AppScope { agent_id, users, parties, tags } => (app.agent_id == agent_id.to_string())
+            .then_some(Size::Scope { users: users.len() as u64, parties, tags })?,
+        Lesson::Joined { departments } => Size::Joined { departments: departments.len() as u64 },
+        Lesson::DepartmentsChanged => Size::DepartmentsChanged,
+    })
+}
