@@ -1,6 +1,7 @@
 //! What the ledger is told: sizes, usage that no call shows, the end of a block.
 
 use crate::ledger::command::{Now, Rejected, Reply};
+use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
 use crate::quota::Unit;
@@ -59,13 +60,9 @@ pub(super) fn size(
         Ok(whose) => whose,
         Err(unknown) => return unknown,
     };
-    if let Some(key) = by.and_then(|key| state.directory.api_keys.get(&key)) {
-        let reaches = app.map_or(key.apps.is_empty(), |app| key.may_use_app(app));
-        if !key.is_active() || !key.has(Scope::Admin) || !reaches {
-            return Decision::rejected(Rejected::Conflict(
-                "this API key may not declare sizes here".to_owned(),
-            ));
-        }
+    if !by.is_none_or(|by| may_declare(state, by, app)) {
+        let what = "this API key is not active, lacks the scope `admin`, or is limited to other apps";
+        return Decision::rejected(Rejected::Conflict(what.to_owned()));
     }
     let members = match &size {
         Size::Department { members, with_children: true, .. }
@@ -82,6 +79,13 @@ pub(super) fn size(
     let refs = Refs { corp: Some(corp), app, api_key: by, ..Refs::default() };
     let body = Body::SizeDeclared(SizeLearned { size, call_seq: None });
     Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
+}
+
+/// A key that is limited to some apps speaks for these alone, not for all of a corp.
+fn may_declare(state: &State, api_key: Seq, app: Option<Seq>) -> bool {
+    let of_admin = |key: &&ApiKey| key.is_active() && key.has(Scope::Admin);
+    let key = state.directory.api_keys.get(&api_key).filter(of_admin);
+    key.is_some_and(|key| app.map_or(key.apps.is_empty(), |app| key.may_use_app(app)))
 }
 
 /// The corp and, where one is named, the app.
