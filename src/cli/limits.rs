@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::datadir::Opened;
-use crate::http::present::window;
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
 use crate::ledger::entry::CapOverride;
 use crate::ledger::{Command, Seq};
@@ -17,6 +16,10 @@ use super::{Answer, Failure, act};
 struct Listed {
     limit: String,
     apis: Apis,
+    /// Of those, the ones that do not count.
+    except: Apis,
+    /// Calls of these do not count once they turn out good.
+    free_if_ok: Apis,
     /// What is counted apart.
     per: Vec<Dimension>,
     /// That of every corp without a number of its own.
@@ -25,10 +28,13 @@ struct Listed {
     profile_cap: u64,
     /// The cap is multiplied by the enterprise's number of accounts.
     per_account: bool,
+    /// The cap is a percentage of that number.
+    percent: bool,
     unit: Unit,
     window: String,
     mode: Mode,
     source: String,
+    note: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -83,21 +89,24 @@ pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
 
 fn listed(limit: &Limit, overrides: &[CapOverride]) -> Listed {
     let own = overrides.iter().find(|own| own.corp.is_none() && *own.limit == *limit.name);
-    let (profile_cap, per_account) = match limit.cap {
-        Cap::Fixed(cap) => (cap, false),
-        Cap::PerAccount(factor) => (factor, true),
+    let profile_cap = match limit.cap {
+        Cap::Fixed(number) | Cap::PerAccount(number) | Cap::PercentOfAccounts(number) => number,
     };
     Listed {
         limit: limit.name.to_string(),
         apis: limit.apis.clone(),
+        except: limit.except.clone(),
+        free_if_ok: limit.free_if_ok.clone(),
         per: limit.scope.into(),
         cap: own.map_or(profile_cap, |own| own.cap),
         profile_cap,
-        per_account: per_account && own.is_none(),
+        per_account: limit.cap.needs_corp() && own.is_none(),
+        percent: matches!(limit.cap, Cap::PercentOfAccounts(_)) && own.is_none(),
         unit: limit.unit,
-        window: window(limit.window.ms()),
+        window: limit.window.to_string(),
         mode: limit.mode,
         source: limit.source.clone(),
+        note: limit.note.clone(),
     }
 }
 
@@ -110,13 +119,12 @@ fn in_words(list: &List) -> String {
         .limits
         .iter()
         .map(|limit| {
-            let apis = match &limit.apis {
-                Apis::All => "each".to_owned(),
-                Apis::Listed(names) => names.join(" "),
-                Apis::Prefix(prefix) => format!("{prefix}*"),
-            };
             let per: Vec<_> = limit.per.iter().map(word).collect();
-            let factor = if limit.per_account { " × accounts" } else { "" };
+            let factor = match (limit.per_account, limit.percent) {
+                (false, _) => "",
+                (true, false) => " × accounts",
+                (true, true) => "% of accounts",
+            };
             let cap = if limit.cap == limit.profile_cap {
                 format!("{}{factor}", limit.cap)
             } else {
@@ -128,7 +136,7 @@ fn in_words(list: &List) -> String {
                 word(&limit.unit),
                 limit.window.clone(),
                 per.join(" × "),
-                apis,
+                apis_in_words(limit),
                 word(&limit.mode),
             ]
         })
@@ -145,6 +153,15 @@ fn in_words(list: &List) -> String {
         text.push_str(&table(["CORP", "LIMIT", "CAP"], &own));
     }
     text
+}
+
+fn apis_in_words(limit: &Listed) -> String {
+    let apis = match &limit.apis {
+        all if all.is_all() => "each".to_owned(),
+        none if none.is_empty() => "(declared)".to_owned(),
+        listed => listed.to_string(),
+    };
+    if limit.except.is_empty() { apis } else { format!("{apis} but {}", limit.except) }
 }
 
 /// The name of a value as JSON shows it, for people.
@@ -216,8 +233,9 @@ pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answe
 fn usage_row(row: &UsageRow) -> [String; 7] {
     let ip = row.egress_ip.as_ref().map(|ip| format!("IP {ip}"));
     let key = row.api_key_id.map(|key| format!("key {key}"));
-    let of: Vec<_> =
-        [row.corp_id.clone(), row.agent_id.clone(), ip, row.api.clone(), key].into_iter().flatten().collect();
+    let members = row.members.map(|members| format!("the fullest of {members} members"));
+    let of = [row.corp_id.clone(), row.agent_id.clone(), ip, row.api.clone(), key, members];
+    let of: Vec<_> = of.into_iter().flatten().collect();
     [
         row.limit.clone(),
         of.join(" "),
@@ -225,6 +243,6 @@ fn usage_row(row: &UsageRow) -> [String; 7] {
         row.in_flight.to_string(),
         row.cap.to_string(),
         row.remaining.to_string(),
-        row.resets_at.clone(),
+        row.resets_at.clone().unwrap_or_else(|| "never".to_owned()),
     ]
 }

@@ -191,13 +191,12 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
 fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
     match refusal {
         Refusal::Limit { reading, retry_at, .. } => {
-            let Reading { limit, cap, used, window_ms, .. } = reading;
+            let Reading { limit, cap, used, window, .. } = reading;
             let wait = retry_at.map(|at| seconds_until(at, tick).max(1));
             let when = wait.map_or_else(|| "never".to_owned(), |wait| format!("in {wait} s"));
             let detail = format!(
-                "limit {limit} for {}: {used} of {cap} calls used in {} s, nothing was sent; room again {when}",
-                call.api,
-                window_ms / 1000
+                "limit {limit} for {}: {used} of {cap} used ({window}), nothing was sent; room again {when}",
+                call.api
             );
             let [policy, state] = rate_limit_headers(reading, tick);
             let outgoing = Outgoing::own(&Reply::over_limit(&detail))

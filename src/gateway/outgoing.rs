@@ -109,9 +109,10 @@ impl Outgoing {
 
 /// `RateLimit-Policy` and `RateLimit`, as the IETF's httpapi draft writes them.
 pub fn rate_limit_headers(reading: &Reading, tick: i64) -> [String; 2] {
-    let Reading { limit, cap, remaining, window_ms, resets_at, .. } = reading;
-    let reset = seconds_until(*resets_at, tick);
-    [format!("\"{limit}\";q={cap};w={}", window_ms / 1000), format!("\"{limit}\";r={remaining};t={reset}")]
+    let Reading { limit, cap, remaining, window, resets_at, .. } = reading;
+    let length = window.longest_ms().map_or_else(String::new, |ms| format!(";w={}", ms / 1000));
+    let reset = resets_at.map_or_else(String::new, |then| format!(";t={}", seconds_until(then, tick)));
+    [format!("\"{limit}\";q={cap}{length}"), format!("\"{limit}\";r={remaining}{reset}")]
 }
 
 /// Whole seconds, rounded up, so that waiting that long is enough.

@@ -54,7 +54,7 @@ async fn an_incident_says_what_was_counted_and_who_had_spent_it() {
     let summary = incident["summary"].as_str().unwrap();
     assert!(summary.contains("we had counted only 4 of 1000 in corp-api-minute"), "{summary}");
     let spent = incident["spent"].as_array().unwrap();
-    assert_eq!(spent.iter().map(|it| it["window"].as_str().unwrap()).collect::<Vec<_>>(), ["60s", "3600s"]);
+    assert_eq!(spent.iter().map(|it| it["window"].as_str().unwrap()).collect::<Vec<_>>(), ["60s", "1h"]);
     for spent in spent {
         assert_eq!((&spent["spent"], &spent["cut"], &spent["others"]), (&json!(4), &json!(false), &json!(0)));
         let top = &spent["spenders"][0];

@@ -268,10 +268,12 @@ async fn spent(
     let per_ip = x.blocks == Blocks::EgressIp;
     let egress_ip =
         known.egress_ips.iter().find(|(_, seq)| **seq == x.whose && per_ip).map(|(ip, _)| ip.as_str());
-    let share = Share { of, egress_ip, unit: limit.unit, window_ms: limit.window.ms() };
+    // Of a window without a length, the last minute says most.
+    let window_ms = limit.window.longest_ms().unwrap_or(WINDOWS_MS[0]);
+    let share = Share { of, egress_ip, unit: limit.unit, window_ms };
     let matches = |it: &Row| {
         let name = it.api.and_then(|api| directory.apis.get(&api)).map_or("", String::as_str);
-        limit.apis.matches(name)
+        limit.matches(name)
     };
     Ok(vec![spenders::spent(reader, directory, share, row, matches, only).await?])
 }

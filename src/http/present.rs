@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::ledger::LedgerHandle;
 use crate::ledger::canonical::instant;
 use crate::ledger::entry::{PenaltyLevel, Seq};
-use crate::quota::Reading;
+use crate::quota::{Reading, Rule, Window};
 
 use super::problem::{self, Problem};
 
@@ -34,11 +34,6 @@ impl Present {
     }
 }
 
-/// `60s`; in milliseconds where seconds are not exact.
-pub fn window(ms: i64) -> String {
-    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
-}
-
 /// The problem of a call that WeCom's own block holds back.
 pub fn blocked(penalty: Seq, level: PenaltyLevel, retry_at: i64, present: Present) -> Problem {
     let retry = present.instant(retry_at);
@@ -55,26 +50,40 @@ pub fn blocked(penalty: Seq, level: PenaltyLevel, retry_at: i64, present: Presen
 
 /// The problem, with `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers.
 pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Problem {
-    let Reading { limit, used, cap, remaining, window_ms, resets_at } = reading;
+    let Reading { limit, rule, unit: _, used, cap, remaining, window, resets_at } = reading;
     let retry = retry_at.map(|tick| present.instant(tick));
     let advice = match &retry {
         Some(retry) => format!("try again at {retry}"),
         None if *cap == 0 => "the cap is 0: an operator has closed this API".to_owned(),
+        None if *window == Window::Total => "nothing frees it but a declared correction".to_owned(),
         None => "it needs more than the whole limit, so it never passes".to_owned(),
     };
-    let reset = present.seconds_until(*resets_at);
-    let seconds = window_ms.div_euclid(1000).max(1);
+    let whose = match rule {
+        Rule::Limit => "",
+        Rule::Share => ", this key's share",
+        Rule::Own => ", this key's own number",
+        Rule::Reserve => ", the rest being kept for critical calls",
+        Rule::Learned => ", as WeCom's refusals showed",
+    };
+    let within = match window {
+        Window::Concurrent => "at the same time".to_owned(),
+        Window::Total => "in all".to_owned(),
+        window => format!("within {window}"),
+    };
+    let reset = resets_at.map_or_else(String::new, |tick| format!(";t={}", present.seconds_until(tick)));
+    let length = window.longest_ms().map_or_else(String::new, |ms| format!(";w={}", (ms / 1000).max(1)));
     let problem = Problem::new(
         &problem::LIMIT_EXCEEDED,
-        format!("limit {limit}: {used} of {cap} used within {}; {advice}", window(*window_ms)),
+        format!("limit {limit}: {used} of {cap} used {within}{whose}; {advice}"),
     )
     .with("limit", &**limit)
     .with("used", *used)
     .with("cap", *cap)
-    .with("window", window(*window_ms))
+    .with("rule", rule.name())
+    .with("window", window.to_string())
     .with("retry_at", retry)
-    .header(HeaderName::from_static("ratelimit"), &format!("\"{limit}\";r={remaining};t={reset}"))
-    .header(HeaderName::from_static("ratelimit-policy"), &format!("\"{limit}\";q={cap};w={seconds}"));
+    .header(HeaderName::from_static("ratelimit"), &format!("\"{limit}\";r={remaining}{reset}"))
+    .header(HeaderName::from_static("ratelimit-policy"), &format!("\"{limit}\";q={cap}{length}"));
     match retry_at {
         Some(tick) => problem.retry_after(present.seconds_until(tick).max(1)),
         None => problem,

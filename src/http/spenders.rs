@@ -8,11 +8,9 @@ use crate::ledger::canonical::instant;
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::{Body, CallPosted};
 use crate::ledger::{Row, Seq};
-use crate::quota::{Cost, Unit};
+use crate::quota::{Cost, Unit, Window};
 use crate::store::StoreError;
 use crate::store::sqlite::{Counted, Reader};
-
-use super::present::window;
 
 /// Spenders that are named; the rest is summed up.
 const SPENDERS_MAX: usize = 20;
@@ -142,7 +140,7 @@ pub(super) async fn spent(
     by.truncate(SPENDERS_MAX);
     let named = by.iter().map(|(_, sums)| sums[0]).fold(0, u64::saturating_add);
     Ok(Spent {
-        window: window(share.window_ms),
+        window: Window::Sliding { ms: share.window_ms }.to_string(),
         since: instant(if counted.cut { counted.since } else { until.at.saturating_sub(share.window_ms) }),
         until: instant(until.at),
         unit: share.unit,

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::Scope;
 use crate::ledger::{LedgerHandle, Seq};
-use crate::quota::{Filter, Mode, Unit, Usage};
+use crate::quota::{Filter, Mode, Rule, Unit, Usage};
 
 use super::params;
-use super::present::{Present, window};
+use super::present::Present;
 use super::problem::Problem;
 use super::{HttpState, authenticate, known};
 
@@ -45,14 +45,19 @@ pub struct UsageRow {
     pub api: Option<String>,
     pub egress_ip: Option<String>,
     pub api_key_id: Option<Seq>,
+    /// Of how many members the fullest is shown, where the limit is per member; it is not said who.
+    pub members: Option<u64>,
     pub unit: Unit,
     pub window: String,
     pub mode: Mode,
+    /// Whose number `cap` is.
+    pub rule: Rule,
     pub used: u64,
     pub in_flight: u64,
     pub cap: u64,
     pub remaining: u64,
-    pub resets_at: String,
+    /// Null: never by itself.
+    pub resets_at: Option<String>,
 }
 
 /// On whose behalf usage is shown.
@@ -87,7 +92,8 @@ pub async fn report(
             let usage = matching(&query, &directory, |filter| {
                 let account_cap =
                     |corp: u64| state.directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
-                state.meters.usage(now, filter, account_cap)
+                let api_name = |api: u64| state.directory.apis.get(&api).map_or("", String::as_str);
+                state.meters.usage(now, filter, account_cap, api_name)
             })?;
             Ok((usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
         })
@@ -148,13 +154,15 @@ fn row(
         api: usage.api.and_then(|api| directory.apis.get(&api).cloned()),
         egress_ip: usage.egress_ip.and_then(|ip| egress_ips.get(&ip).cloned()),
         api_key_id: usage.api_key,
-        unit: usage.unit,
-        window: window(reading.window_ms),
+        members: usage.members,
+        unit: reading.unit,
+        window: reading.window.to_string(),
         mode: usage.mode,
+        rule: reading.rule,
         used: reading.used,
         in_flight: usage.in_flight,
         cap: reading.cap,
         remaining: reading.remaining,
-        resets_at: present.instant(reading.resets_at),
+        resets_at: reading.resets_at.map(|tick| present.instant(tick)),
     }
 }

@@ -32,10 +32,20 @@ pub struct Facets<'a> {
     pub critical: bool,
 }
 
-/// The key of a counter: one place for each [`Dimension`], zero where the scope does not have it.
-pub(super) type Key = [u64; Dimension::ALL.len()];
+/// The key of a counter: a place for each [`Dimension`], zero where the scope does not have it. Members and chats share
+/// the last place.
+pub(super) type Key = [u64; 6];
+
+/// In the last place of a key with members: what counts for every one of them.
+pub(super) const EVERYBODY: u64 = 0;
+
+/// The last place of a key for a member, of whom none is [`EVERYBODY`].
+pub(super) fn member(hash: u64) -> u64 {
+    hash.max(1)
+}
 
 impl Facets<'_> {
+    /// The key of the call itself; the place of a member stays empty.
     pub(super) fn key(&self, scope: Scope) -> Key {
         let part = |dimension, value| if scope.has(dimension) { value } else { 0 };
         [
@@ -44,7 +54,21 @@ impl Facets<'_> {
             part(Dimension::Api, self.api),
             part(Dimension::EgressIp, self.egress_ip),
             part(Dimension::ApiKey, self.api_key),
+            part(Dimension::Chat, self.chat),
         ]
+    }
+
+    /// Whether everything is known that the scope tells apart.
+    pub(super) fn knows(&self, scope: Scope) -> bool {
+        scope.dimensions().all(|dimension| match dimension {
+            Dimension::Corp => self.corp != 0,
+            Dimension::App => self.app != 0,
+            Dimension::Api => self.api != 0,
+            Dimension::EgressIp => self.egress_ip != 0,
+            Dimension::ApiKey => self.api_key != 0,
+            Dimension::Member => self.broadcast || !self.members.is_empty(),
+            Dimension::Chat => self.chat != 0,
+        })
     }
 }
 

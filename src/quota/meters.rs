@@ -4,49 +4,88 @@
 //! one of [`Meters::settle`] (posted or expired) and [`Meters::give_back`] (voided), with the facets and the cost it
 //! was taken with. Only `judge` looks at caps; the others do what the entry says.
 //!
-//! Ticks are milliseconds. Those of `judge`, `take` and `prune` are the present and never go back (an earlier one is
-//! taken for the latest seen); that of `settle` may lie ahead of it, for a call whose outcome is unknown.
+//! The moments of `judge`, `take`, `declare` and `prune` are the present and never go back (an earlier one is taken for
+//! the latest seen); that of `settle` may lie ahead of it by less than a day, for a call whose outcome is unknown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::active::{ActiveLimit, Settings};
 use super::facets::{Cost, Facets, Moment};
-use super::limit::{Cap, Dimension, Limit, Mode};
+use super::layout::{Layout, Owns};
+use super::limit::{Limit, Mode};
+use super::look::{Call, Look};
+use super::plan::Plan;
 use super::profile::{Profile, ProfileError};
 use super::reading::{Filter, Judgement, Reading, Usage};
-use super::track::{Look, Rule, Track};
+use super::track::{PRUNE_STEP, Track};
+use super::usage::Show;
 
 /// See the module's documentation. Equal states have equal bytes when serialised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Saved")]
 pub struct Meters {
-    profile: String,
+    pub(super) profile: String,
+    pub(super) zone_minutes: i32,
+    pub(super) limits: Vec<ActiveLimit>,
+    /// Settings of limits that the active profile does not have.
+    pub(super) parked: BTreeMap<Arc<str>, Settings>,
+    pub(super) owns: Owns,
+    /// Percent of every limit without its own number that only critical calls may use.
+    pub(super) reserve: u8,
     tracks: Vec<Track>,
     /// The latest moment that was the present.
     now: Moment,
+    /// Follows from the limits and the own rules.
+    #[serde(skip)]
+    plan: Plan,
 }
 
-/// Why a cap cannot be overridden.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OverrideError {
-    #[error("the active profile has no limit `{0}`")]
-    UnknownLimit(String),
-    #[error("limit `{0}` does not tell corps apart")]
-    NotPerCorp(String),
+/// Which way a declaration goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Declared {
+    /// It was used, and no call shows it.
+    Used,
+    /// It is not there any more, or never was: lowers what only a declaration can lower, the windows without an end.
+    Corrected,
 }
 
 impl Meters {
     pub fn new(profile: &Profile) -> Result<Self, ProfileError> {
         profile.check()?;
-        let mut tracks: Vec<Track> = Vec::new();
-        for limit in &profile.limits {
-            let known =
-                tracks.iter().position(|track| track.scope == limit.scope && track.apis == limit.apis);
-            let at = known.unwrap_or_else(|| {
-                tracks.push(Track::new(limit.apis.clone(), limit.scope));
-                tracks.len() - 1
-            });
-            tracks[at].rules.push(Rule::new(limit.clone()));
+        let active = |limit: &Limit| ActiveLimit {
+            limit: limit.clone(),
+            settings: Settings { scope: limit.scope, ..Settings::default() },
+        };
+        let mut meters = Self {
+            profile: profile.name.clone(),
+            zone_minutes: profile.zone_offset_minutes,
+            limits: profile.limits.iter().map(active).collect(),
+            parked: BTreeMap::new(),
+            owns: Owns::new(),
+            reserve: 0,
+            tracks: Vec::new(),
+            now: Moment { tick: i64::MIN, at: i64::MIN },
+            plan: Plan::default(),
+        };
+        meters.lay_out();
+        Ok(meters)
+    }
+
+    /// Finds out what is to be counted, and keeps what was counted of it.
+    pub(super) fn lay_out(&mut self) {
+        let limits = self.limits.iter().map(|active| &active.limit);
+        let Layout { tracks, uses, .. } = Layout::new(limits, self.zone_minutes, &self.owns);
+        let mut old = std::mem::replace(&mut self.tracks, tracks);
+        for track in &mut self.tracks {
+            if let Some(old) = old.iter_mut().find(|old| old.id == track.id) {
+                track.inherit(old);
+            }
         }
-        Ok(Self { profile: profile.name.clone(), tracks, now: Moment { tick: i64::MIN, at: i64::MIN } })
+        self.plan = Plan::new(&self.tracks, uses);
     }
 
     /// The name of the active profile.
@@ -56,131 +95,124 @@ impl Meters {
 
     /// The limits of the active profile, without overrides.
     pub fn limits(&self) -> impl Iterator<Item = &Limit> {
-        self.rules().map(|rule| &rule.limit)
-    }
-
-    fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.tracks.iter().flat_map(|track| &track.rules)
-    }
-
-    /// Replaces the profile. Overrides stay with limits of the same name. Counts go over to limits with the same
-    /// scope, APIs, unit and window; other limits start empty.
-    ///
-    /// A call in flight would later leave counters that it never entered, so the caller gives back every call in
-    /// flight before, and takes it again after.
-    pub fn switch(&mut self, profile: &Profile) -> Result<(), ProfileError> {
-        let mut next = Self::new(profile)?;
-        next.now = self.now;
-        for track in &mut next.tracks {
-            let same = |old: &&Track| old.scope == track.scope && old.apis == track.apis;
-            if let Some(old) = self.tracks.iter().find(same) {
-                track.inherit(old);
-            }
-            for rule in &mut track.rules {
-                let Some(old) = self.rules().find(|old| old.limit.name == rule.limit.name) else { continue };
-                let fits = |cap: &Cap| check_override(&rule.limit, None, *cap).is_ok();
-                rule.everywhere = old.everywhere.filter(fits);
-                if rule.limit.scope.has(Dimension::Corp) {
-                    rule.by_corp.clone_from(&old.by_corp);
-                }
-            }
-        }
-        *self = next;
-        Ok(())
-    }
-
-    /// Sets, or with `None` removes, the operator's own cap for a limit, for one corp or for all without their own.
-    /// It holds from the next judgement on, mid-window: only counts are kept, never what remains.
-    pub fn set_cap(&mut self, limit: &str, corp: Option<u64>, cap: Option<Cap>) -> Result<(), OverrideError> {
-        let mut rules = self.tracks.iter_mut().flat_map(|track| &mut track.rules);
-        let rule = rules
-            .find(|rule| *rule.limit.name == *limit)
-            .ok_or_else(|| OverrideError::UnknownLimit(limit.to_owned()))?;
-        check_override(&rule.limit, corp, cap.unwrap_or(rule.limit.cap))?;
-        match (corp, cap) {
-            (None, cap) => rule.everywhere = cap,
-            (Some(corp), Some(cap)) => drop(rule.by_corp.insert(corp, cap)),
-            (Some(corp), None) => drop(rule.by_corp.remove(&corp)),
-        }
-        Ok(())
+        self.limits.iter().map(|active| &active.limit)
     }
 
     /// Whether a call may go out now, against every limit that it matches, all or nothing. Changes nothing.
     pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Judgement {
-        let tick = now.tick.max(self.now.tick);
-        let mut binding: Option<Look<'_>> = None;
-        let mut refusing = Longest::default();
-        let mut shadowing = Longest::default();
-        for track in &self.tracks {
-            track.look(facets, cost, account_cap, tick, |look| {
-                let enforced = look.rule.limit.mode == Mode::Enforce;
-                if !look.passes() {
-                    let worst = if enforced { &mut refusing } else { &mut shadowing };
-                    worst.add(look, look.retry_at(tick));
-                } else if enforced && binding.is_none_or(|other| has_less_left(&look, &other)) {
-                    binding = Some(look);
-                }
-            });
-        }
-        match refusing.0 {
-            Some((look, _)) => Judgement::Refused(look.refusal(tick)),
-            None => Judgement::Admitted {
-                binding: binding.map(|look| look.reading_with_call(tick)),
-                shadowed: shadowing.0.map(|(look, _)| look.refusal(tick)),
-            },
-        }
+        let now = self.latest(now);
+        let mut verdict = Verdict::default();
+        self.look(&Call { facets, cost, account_cap, now }, |limit, look| verdict.add(limit, look, now));
+        verdict.judgement(now)
     }
 
-    /// All limits that have to do with a call, as they stand without it.
+    /// All limits that have to do with a call, as they stand without it: of a limit per member, the fullest member. Own
+    /// rules of API keys are not among them.
     pub fn readings(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Vec<Reading> {
-        let tick = now.tick.max(self.now.tick);
-        let mut readings = Vec::new();
-        for track in &self.tracks {
-            track.look(facets, cost, account_cap, tick, |look| readings.push(look.reading(tick)));
-        }
+        let now = self.latest(now);
+        let mut readings: Vec<Reading> = Vec::new();
+        self.look(&Call { facets, cost, account_cap, now }, |_, look| {
+            if look.is_own() {
+                return;
+            }
+            let reading = look.reading(now);
+            match readings.iter_mut().find(|other| other.limit == reading.limit) {
+                Some(other) if other.used < reading.used => *other = reading,
+                Some(_) => {}
+                None => readings.push(reading),
+            }
+        });
         readings
+    }
+
+    fn look<'a>(&'a self, call: &Call<'_>, mut see: impl FnMut(usize, Look<'a>)) {
+        let name = call.facets.api_name;
+        for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
+            self.tracks[stop.track].look(stop, &self.limits, self.reserve, call, &mut see);
+        }
     }
 
     /// A call is pending: it is in flight from now on.
     pub fn take(&mut self, facets: &Facets<'_>, cost: &Cost, now: Moment) {
         self.present(now);
-        let now = self.now.tick;
-        for track in &mut self.tracks {
-            track.change(facets, &[cost], |rule, grid, counter| {
-                counter.trim(grid, now);
-                counter.take(cost.of(rule.limit.unit));
+        let now = self.now;
+        let name = facets.api_name;
+        for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
+            let track = &mut self.tracks[stop.track];
+            track.change(facets, &[cost], |count, counter| {
+                counter.trim(count.span, now);
+                counter.take(cost.of(count.unit));
             });
+            if track.is_per_member() {
+                // One message adds up to a thousand keys, so idle ones have to go faster than elsewhere.
+                track.prune(now, 2 * facets.members.len());
+            }
         }
     }
 
     /// A call was posted or has expired: what was `reserved` is no longer in flight, and what it turned out to cost
-    /// counts until one window after `tick`, the latest moment at which it can have reached WeCom.
+    /// counts from `when`, the latest moment at which it can have reached WeCom. `ok`: WeCom answered errcode 0.
     pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, when: Moment, ok: bool) {
-        let _ = ok;
-        let tick = when.tick;
-        for track in &mut self.tracks {
-            track.change(facets, &[reserved, posted], |rule, grid, counter| {
-                counter.give_back(reserved.of(rule.limit.unit));
-                counter.settle(grid, posted.of(rule.limit.unit), tick);
+        let name = facets.api_name;
+        for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
+            let track = &mut self.tracks[stop.track];
+            let free = ok && track.id.free.matches(name);
+            track.change(facets, &[reserved, posted], |count, counter| {
+                counter.give_back(reserved.of(count.unit));
+                if !free {
+                    counter.settle(count.span, posted.of(count.unit), when);
+                }
             });
         }
     }
 
     /// A call was voided: it never reached WeCom.
     pub fn give_back(&mut self, facets: &Facets<'_>, reserved: &Cost) {
-        for track in &mut self.tracks {
-            track.change(facets, &[reserved], |rule, _, counter| {
-                counter.give_back(reserved.of(rule.limit.unit));
+        let name = facets.api_name;
+        for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
+            self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
+                counter.give_back(reserved.of(count.unit));
             });
         }
     }
 
-    /// What every active key has used, by limit and key. `account_cap` tells that of a corp (and is asked for corp 0
-    /// where a limit does not tell corps apart).
-    pub fn usage(&self, now: Moment, filter: &Filter<'_>, account_cap: impl Fn(u64) -> u64) -> Vec<Usage> {
+    /// Usage that no call shows, such as the accounts of a batch import. It counts in every limit of which all
+    /// dimensions are given; without the name of an API in the limits of all APIs, but then no calls.
+    pub fn declare(&mut self, facets: &Facets<'_>, cost: &Cost, declared: Declared, now: Moment) {
+        self.present(now);
+        let now = self.now;
+        let named = !facets.api_name.is_empty();
+        let cost = if named { *cost } else { Cost { calls: 0, ..*cost } };
+        let counts = |track: &&mut Track| {
+            facets.knows(track.id.scope) && (!named || track.id.set.matches(facets.api_name))
+        };
+        for track in self.tracks.iter_mut().filter(counts) {
+            track.change(facets, &[&cost], |count, counter| match declared {
+                Declared::Used => counter.settle(count.span, cost.of(count.unit), now),
+                Declared::Corrected => counter.lower(count.span, cost.of(count.unit)),
+            });
+        }
+    }
+
+    /// What every active key has used, by limit and key, with the API keys' own rules after each limit. `account_cap`
+    /// tells that of a corp (and is asked for corp 0 where a limit does not tell corps apart), `api_name` the name of an
+    /// API.
+    pub fn usage<'a>(
+        &self,
+        now: Moment,
+        filter: &Filter<'_>,
+        account_cap: impl Fn(u64) -> u64,
+        api_name: impl Fn(u64) -> &'a str,
+    ) -> Vec<Usage> {
+        let now = self.latest(now);
         let mut usage = Vec::new();
-        for track in &self.tracks {
-            track.usage(now.tick.max(self.now.tick), filter, &account_cap, &mut usage);
+        let asked = self.plan.uses.iter().filter(|of| {
+            let name = &self.limits[of.limit].limit.name;
+            filter.limit.is_none_or(|limit| *limit == **name)
+        });
+        for of in asked {
+            let show = Show { of, active: &self.limits[of.limit], now, filter };
+            show.usage(&self.tracks[of.track], &account_cap, &api_name, &mut usage);
         }
         // Stable: the keys of a limit are in order already.
         usage.sort_by(|a, b| a.reading.limit.cmp(&b.reading.limit));
@@ -192,37 +224,86 @@ impl Meters {
     pub fn prune(&mut self, now: Moment) {
         self.present(now);
         for track in &mut self.tracks {
-            track.prune(self.now.tick);
+            track.prune(self.now, PRUNE_STEP);
         }
+    }
+
+    fn latest(&self, now: Moment) -> Moment {
+        Moment { tick: self.now.tick.max(now.tick), at: self.now.at.max(now.at) }
     }
 
     fn present(&mut self, now: Moment) {
-        self.now = Moment { tick: self.now.tick.max(now.tick), at: self.now.at.max(now.at) };
+        self.now = self.latest(now);
     }
 }
 
-/// The look that refuses longest; never again is longest of all.
-#[derive(Default)]
-struct Longest<'a>(Option<(Look<'a>, Option<i64>)>);
+/// As saved; everything else follows from it.
+#[derive(Deserialize)]
+struct Saved {
+    profile: String,
+    zone_minutes: i32,
+    limits: Vec<ActiveLimit>,
+    parked: BTreeMap<Arc<str>, Settings>,
+    owns: Owns,
+    reserve: u8,
+    tracks: Vec<Track>,
+    now: Moment,
+}
 
-impl<'a> Longest<'a> {
-    fn add(&mut self, look: Look<'a>, retry_at: Option<i64>) {
-        let until = |retry_at: Option<i64>| retry_at.unwrap_or(i64::MAX);
-        if self.0.is_none_or(|(_, other)| until(retry_at) > until(other)) {
-            self.0 = Some((look, retry_at));
+impl From<Saved> for Meters {
+    fn from(saved: Saved) -> Self {
+        let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, now } = saved;
+        let plan = Plan::default();
+        let mut meters = Self { profile, zone_minutes, limits, parked, owns, reserve, tracks, now, plan };
+        meters.lay_out();
+        meters
+    }
+}
+
+/// What all looks come to.
+#[derive(Default)]
+struct Verdict<'a> {
+    binding: Option<Look<'a>>,
+    refusing: Option<(Look<'a>, Option<i64>)>,
+    /// By limit: for a limit per member, the one that refuses longest.
+    shadowing: Vec<(usize, Look<'a>, Option<i64>)>,
+}
+
+impl<'a> Verdict<'a> {
+    fn add(&mut self, limit: usize, look: Look<'a>, now: Moment) {
+        let enforced = look.is_own() || look.active.limit.mode == Mode::Enforce;
+        if look.passes() {
+            if enforced && self.binding.is_none_or(|other| look.has_less_left_than(&other)) {
+                self.binding = Some(look);
+            }
+            return;
+        }
+        let retry_at = look.retry_at(now);
+        if enforced {
+            if self.refusing.is_none_or(|(_, other)| is_longer(retry_at, other)) {
+                self.refusing = Some((look, retry_at));
+            }
+            return;
+        }
+        match self.shadowing.iter_mut().find(|(known, ..)| *known == limit) {
+            Some((_, _, other)) if !is_longer(retry_at, *other) => {}
+            Some(longest) => *longest = (limit, look, retry_at),
+            None => self.shadowing.push((limit, look, retry_at)),
+        }
+    }
+
+    fn judgement(self, now: Moment) -> Judgement {
+        match self.refusing {
+            Some((look, _)) => Judgement::Refused(look.refusal(now)),
+            None => Judgement::Admitted {
+                binding: self.binding.map(|look| look.reading_with_call(now)),
+                shadowed: self.shadowing.iter().map(|(_, look, _)| look.refusal(now)).collect(),
+            },
         }
     }
 }
 
-/// Compares what is left of the caps as shares, without fractions.
-fn has_less_left(a: &Look<'_>, b: &Look<'_>) -> bool {
-    u128::from(a.left()) * u128::from(b.cap) < u128::from(b.left()) * u128::from(a.cap)
-}
-
-fn check_override(limit: &Limit, corp: Option<u64>, cap: Cap) -> Result<(), OverrideError> {
-    let needs_corp = corp.is_some() || matches!(cap, Cap::PerAccount(_));
-    if needs_corp && !limit.scope.has(Dimension::Corp) {
-        return Err(OverrideError::NotPerCorp(limit.name.to_string()));
-    }
-    Ok(())
+/// Never again is longest of all.
+fn is_longer(retry_at: Option<i64>, other: Option<i64>) -> bool {
+    other.is_some_and(|other| retry_at.is_none_or(|retry_at| retry_at > other))
 }

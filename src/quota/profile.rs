@@ -1,22 +1,30 @@
 //! Named, versioned sets of limits, and those that ship with the program.
 //!
 //! WeCom has moved its numbers at least four times, so they are data: a profile has the year in its name and is
-//! never edited afterwards. An auditor can tell from the log which profile judged which call.
+//! never edited afterwards. An auditor can tell from the log which profile judged which call. An operator's own file
+//! is read by the same parser as those that ship.
 
-use std::sync::Arc;
+mod text;
+
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::limit::{Apis, Cap, Dimension, Limit, Mode, Scope, Unit, Window};
+use super::limit::{Cap, Dimension, Limit, MAX_CAP, Unit};
+use super::window::{MAX_WINDOW_MS, Window};
 
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// A sliding window longer than this is taken for a mistake in the unit.
-const MAX_WINDOW_MS: i64 = 366 * 24 * HOUR_MS;
+pub use text::TextError;
+
 /// More limits than this are taken for a mistake: each one costs time on every call that it matches.
 const MAX_LIMITS: usize = 256;
+/// Names stand in headers and on command lines.
+const MAX_NAME: usize = 64;
+/// No place on earth is further from UTC.
+const MAX_ZONE_MINUTES: i32 = 14 * 60;
+/// Asia/Shanghai, which has no summer time. WeCom does not say which zone its days are of.
+pub const DEFAULT_ZONE_MINUTES: i32 = 480;
 
-/// Who runs the program: WeCom gives a third-party provider (第三方应用提供商) ten times the calls per egress IP.
+/// Who runs the program: WeCom gives a third-party provider (第三方应用提供商) more calls per egress IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
@@ -26,103 +34,157 @@ pub enum Operator {
 
 /// A named set of limits. A call is judged against every limit that it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Profile {
     pub name: String,
+    /// Of the days and months, from UTC to the east.
+    pub zone_offset_minutes: i32,
     pub limits: Vec<Limit>,
 }
 
 /// Why a profile cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
-    #[error("the profile has no name")]
-    NoName,
+    #[error("`{0}` is no name: use 1 to {MAX_NAME} of A-Z, a-z, 0-9, `-`, `_` and `.`")]
+    Name(String),
+    #[error("the time zone is at most {MAX_ZONE_MINUTES} minutes from UTC")]
+    Zone,
     #[error("the profile has {0} limits, more than the {MAX_LIMITS} that are allowed")]
     TooManyLimits(usize),
-    #[error("limit number {0} has no name")]
-    UnnamedLimit(usize),
     #[error("the name `{0}` is used by two limits")]
     NameTwice(Arc<str>),
-    #[error("limit `{0}`: a window must be between 1 ms and 366 days")]
-    Window(Arc<str>),
-    #[error("limit `{0}`: a cap per account needs `corp` in the scope")]
-    CapNeedsCorp(Arc<str>),
+    #[error("limit `{0}`: {1}")]
+    Limit(Arc<str>, String),
+}
+
+/// An error together with where it stands: in which limit, and in which of its fields.
+pub(super) struct Fault {
+    pub(super) limit: Option<usize>,
+    pub(super) field: &'static str,
+    pub(super) error: ProfileError,
 }
 
 impl Profile {
-    /// Whether the profile makes sense; what an operator wrote is checked before it becomes an entry.
+    /// Reads a profile as it is written; it may have limits for both kinds of operator.
+    pub fn from_toml(text: &str) -> Result<Self, TextError> {
+        text::parse(text)
+    }
+
+    /// The limits that hold for an operator.
+    #[must_use]
+    pub fn for_operator(&self, operator: Operator) -> Self {
+        let holds = |limit: &&Limit| limit.operator.is_none_or(|of| of == operator);
+        Self { limits: self.limits.iter().filter(holds).cloned().collect(), ..self.clone() }
+    }
+
+    /// Whether the profile makes sense for one operator; what somebody wrote is checked before it becomes an entry.
     pub fn check(&self) -> Result<(), ProfileError> {
-        if self.name.trim().is_empty() {
-            return Err(ProfileError::NoName);
+        let fault = self.fault().or_else(|| self.name_twice(|_, _| true));
+        fault.map_or(Ok(()), |fault| Err(fault.error))
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let of_profile = |field, error| Some(Fault { limit: None, field, error });
+        if !is_name(&self.name) {
+            return of_profile("name", ProfileError::Name(self.name.clone()));
+        }
+        if self.zone_offset_minutes.unsigned_abs() > MAX_ZONE_MINUTES.unsigned_abs() {
+            return of_profile("zone_offset_minutes", ProfileError::Zone);
         }
         if self.limits.len() > MAX_LIMITS {
-            return Err(ProfileError::TooManyLimits(self.limits.len()));
+            return of_profile("limit", ProfileError::TooManyLimits(self.limits.len()));
         }
-        for (i, limit) in self.limits.iter().enumerate() {
-            if limit.name.trim().is_empty() {
-                return Err(ProfileError::UnnamedLimit(i + 1));
-            }
-            if self.limits[..i].iter().any(|earlier| earlier.name == limit.name) {
-                return Err(ProfileError::NameTwice(limit.name.clone()));
-            }
-            if !(1..=MAX_WINDOW_MS).contains(&limit.window.ms()) {
-                return Err(ProfileError::Window(limit.name.clone()));
-            }
-            if matches!(limit.cap, Cap::PerAccount(_)) && !limit.scope.has(Dimension::Corp) {
-                return Err(ProfileError::CapNeedsCorp(limit.name.clone()));
-            }
-        }
-        Ok(())
+        self.limits.iter().enumerate().find_map(|(i, limit)| {
+            let (field, error) = limit_fault(limit)?;
+            Some(Fault { limit: Some(i), field, error })
+        })
     }
+
+    /// The second of two limits of one name, of those that `clash`.
+    fn name_twice(&self, clash: impl Fn(&Limit, &Limit) -> bool) -> Option<Fault> {
+        self.limits.iter().enumerate().find_map(|(i, limit)| {
+            let twice = |earlier: &Limit| earlier.name == limit.name && clash(earlier, limit);
+            let error = ProfileError::NameTwice(limit.name.clone());
+            self.limits[..i].iter().any(twice).then_some(Fault { limit: Some(i), field: "name", error })
+        })
+    }
+
+    /// As [`Profile::check`], for a profile with limits for both kinds of operator.
+    pub(super) fn fault_for_any_operator(&self) -> Option<Fault> {
+        let meet =
+            |a: &Limit, b: &Limit| a.operator.is_none() || b.operator.is_none() || a.operator == b.operator;
+        self.fault().or_else(|| self.name_twice(meet))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=MAX_NAME).contains(&name.len()) && name.chars().all(allowed)
+}
+
+fn limit_fault(limit: &Limit) -> Option<(&'static str, ProfileError)> {
+    if !is_name(&limit.name) {
+        return Some(("name", ProfileError::Name(limit.name.to_string())));
+    }
+    let fault =
+        |field, reason: &str| Some((field, ProfileError::Limit(limit.name.clone(), reason.to_owned())));
+    for (field, apis) in [("apis", &limit.apis), ("except", &limit.except), ("free_if_ok", &limit.free_if_ok)]
+    {
+        if let Some(reason) = apis.fault() {
+            return fault(field, &reason);
+        }
+    }
+    if limit.apis.is_empty() && limit.unit == Unit::Calls {
+        return fault("apis", "calls of no API are never counted; `*` is every API");
+    }
+    let free = |text: &str| !text.ends_with('*') && limit.matches(text);
+    if !limit.free_if_ok.patterns().all(free) {
+        return fault("free_if_ok", "only names of APIs that the limit matches");
+    }
+    if matches!(limit.window, Window::Sliding { ms } if !(1..=MAX_WINDOW_MS).contains(&ms)) {
+        return fault("window", "a window must be between 1 ms and 366 days");
+    }
+    if limit.cap.needs_corp() && !limit.scope.has(Dimension::Corp) {
+        return fault("cap", "a cap per account needs `corp` in the scope");
+    }
+    if matches!(limit.cap, Cap::Fixed(cap) | Cap::PerAccount(cap) | Cap::PercentOfAccounts(cap) if cap > MAX_CAP)
+    {
+        return fault("cap", &format!("a cap is at most {MAX_CAP}"));
+    }
+    let per_member = limit.scope.has(Dimension::Member);
+    if per_member && limit.scope.has(Dimension::Chat) {
+        return fault("scope", "`member` and `chat` do not go together");
+    }
+    if per_member && limit.unit != Unit::Calls {
+        return fault("unit", "each member gets a message once: a limit per `member` counts calls");
+    }
+    if per_member && limit.window == Window::Total {
+        return fault("window", "what every member ever got is not kept");
+    }
+    None
+}
+
+static SHIPPED: LazyLock<Vec<Profile>> = LazyLock::new(|| {
+    let texts = [
+        include_str!("profiles/qyh-2015.toml"),
+        include_str!("profiles/wecom-2020.toml"),
+        include_str!("profiles/wecom-2023.toml"),
+    ];
+    // One that cannot be read fails a test, so that a typo can't take a running service down.
+    texts.iter().filter_map(|text| Profile::from_toml(text).ok()).collect()
+});
+
+/// As they are written, for both kinds of operator.
+pub(super) fn all_shipped() -> &'static [Profile] {
+    &SHIPPED
 }
 
 /// The names that [`shipped`] knows, the default first.
 pub fn shipped_names() -> &'static [&'static str] {
-    &["qyh-2015"]
+    &["qyh-2015", "wecom-2020", "wecom-2023"]
 }
 
 /// A profile that ships with the program.
 pub fn shipped(name: &str, operator: Operator) -> Option<Profile> {
-    let limits = match name {
-        "qyh-2015" => qyh_2015(operator),
-        _ => return None,
-    };
-    Some(Profile { name: name.to_owned(), limits })
-}
-
-/// The numbers of the enterprise account (企业号) of 2015, as collected in October 2015 by cnblogs post 4889952 of
-/// springday. The official table that succeeded them, with the same dimensions and larger numbers, is
-/// <https://developer.work.weixin.qq.com/document/path/90454>. A call counts against its corp *and* against its
-/// egress IP, which corps may share (WeCom staff, 2020-07-06,
-/// developers.weixin.qq.com/community/enterprisewechat/doc/00046c19a20ee0248e9a4112156000).
-fn qyh_2015(operator: Operator) -> Vec<Limit> {
-    const CORP_API: Scope = Scope::of(&[Dimension::Corp, Dimension::Api]);
-    const IP_API: Scope = Scope::of(&[Dimension::EgressIp, Dimension::Api]);
-    const CORP: &str = "cnblogs springday 4889952 (2015-10): corp x API 1,000/min, 30,000/h";
-    const IP: &str = "cnblogs springday 4889952 (2015-10): IP x API 2,000/min, 60,000/h";
-    const PROVIDER: &str = "cnblogs springday 4889952 (2015-10): provider IP x API 20,000/min, 600,000/h";
-    let (ip_minute, ip_hour, ip_source) = match operator {
-        Operator::Corp => (2_000, 60_000, IP),
-        Operator::Provider => (20_000, 600_000, PROVIDER),
-    };
-    vec![
-        calls("corp-api-minute", CORP_API, MINUTE_MS, 1_000, CORP),
-        calls("corp-api-hour", CORP_API, HOUR_MS, 30_000, CORP),
-        calls("ip-api-minute", IP_API, MINUTE_MS, ip_minute, ip_source),
-        calls("ip-api-hour", IP_API, HOUR_MS, ip_hour, ip_source),
-    ]
-}
-
-/// An enforced limit on the calls of every API.
-fn calls(name: &str, scope: Scope, ms: i64, cap: u64, source: &str) -> Limit {
-    Limit {
-        name: name.into(),
-        apis: Apis::All,
-        scope,
-        unit: Unit::Calls,
-        window: Window::Sliding { ms },
-        cap: Cap::Fixed(cap),
-        mode: Mode::Enforce,
-        source: source.to_owned(),
-    }
+    let profile = all_shipped().iter().find(|profile| profile.name == name)?;
+    Some(profile.for_operator(operator))
 }

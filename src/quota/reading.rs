@@ -2,33 +2,75 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::facets::Key;
 use super::limit::{Dimension, Mode, Scope, Unit};
+use super::window::Window;
+
+/// What of a limit holds a call back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The limit itself.
+    Limit,
+    /// The share of the limit that the API key may have.
+    Share,
+    /// The API key's own number.
+    Own,
+    /// The rest of the limit is kept for critical calls.
+    Reserve,
+    /// A lower number than the limit's, learned from WeCom for this key.
+    Learned,
+}
+
+impl Rule {
+    /// As in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Share => "share",
+            Self::Own => "own",
+            Self::Reserve => "reserve",
+            Self::Learned => "learned",
+        }
+    }
+
+    /// Whether it is about one API key, on top of what the limit says.
+    pub fn is_of_api_key(self) -> bool {
+        matches!(self, Self::Own | Self::Share)
+    }
+}
 
 /// One limit for one key at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     pub limit: Arc<str>,
+    /// Whose number `cap` is.
+    pub rule: Rule,
+    pub unit: Unit,
     pub cap: u64,
-    /// In flight and settled within the window. Can exceed `cap` where a cap was lowered or an answer showed a
-    /// larger cost than had been reserved.
+    /// In flight and settled within the window. Can exceed `cap` where a cap was lowered, an answer showed a larger
+    /// cost than had been reserved, or critical calls used the reserve.
     pub used: u64,
     pub remaining: u64,
-    pub window_ms: i64,
-    /// The tick at which nothing is used any more if nothing else happens and what is in flight settles now.
-    pub resets_at: i64,
+    pub window: Window,
+    /// The tick at which nothing is used any more if nothing else happens and what is in flight settles now; `None`:
+    /// never by itself.
+    pub resets_at: Option<i64>,
 }
 
 /// Why a call may not go out now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Of the limit that refuses longest, without the refused call.
+    /// Of the limit that refuses longest, without the refused call. It never says which member is meant.
     pub reading: Reading,
     /// What the call would have taken.
     pub needed: u64,
     /// The earliest tick at which the same call passes if nothing else happens; `None` if it never can, because it
-    /// needs more than the cap. Calls in flight never leave by themselves: where they stand in the way, this is
-    /// when it would pass if they all settled now, which they can only do later (or be given back, then earlier).
+    /// needs more than the cap or nothing frees the window. Calls in flight never leave by themselves: where they
+    /// stand in the way, this is when it would pass if they all settled now, which they can only do later (or be given
+    /// back, then earlier).
     pub retry_at: Option<i64>,
 }
 
@@ -38,8 +80,8 @@ pub enum Judgement {
     Admitted {
         /// The enforced limit with the least share left, with this call already in it; `None` if none matches.
         binding: Option<Reading>,
-        /// What a limit in shadow mode would have said.
-        shadowed: Option<Refusal>,
+        /// What each limit in shadow mode would have said that would have refused.
+        shadowed: Vec<Refusal>,
     },
     Refused(Refusal),
 }
@@ -63,26 +105,40 @@ pub struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn parts(&self) -> [Option<u64>; 5] {
-        [self.corp, self.app, self.api, self.egress_ip, self.api_key]
+    fn parts(&self) -> [(Dimension, Option<u64>); 5] {
+        [
+            (Dimension::Corp, self.corp),
+            (Dimension::App, self.app),
+            (Dimension::Api, self.api),
+            (Dimension::EgressIp, self.egress_ip),
+            (Dimension::ApiKey, self.api_key),
+        ]
     }
 
     pub(super) fn fits_scope(&self, scope: Scope) -> bool {
-        Dimension::ALL
-            .iter()
-            .zip(self.parts())
-            .all(|(dimension, part)| part.is_none() || scope.has(*dimension))
+        self.parts().iter().all(|(dimension, part)| part.is_none() || scope.has(*dimension))
     }
 
     pub(super) fn fits_key(&self, key: &Key) -> bool {
-        key.iter().zip(self.parts()).all(|(value, part)| part.is_none_or(|part| part == *value))
+        self.parts().iter().all(|(dimension, part)| part.is_none_or(|part| part == key[dimension.place()]))
     }
 
     /// The smallest and the largest key that can fit.
     pub(super) fn bounds(&self) -> (Key, Key) {
-        let corp = self.corp;
-        ([corp.unwrap_or(0), 0, 0, 0, 0], [corp.unwrap_or(u64::MAX), u64::MAX, u64::MAX, u64::MAX, u64::MAX])
+        let (mut from, mut to) = ([0; 6], [u64::MAX; 6]);
+        if let Some(corp) = self.corp {
+            (from[0], to[0]) = (corp, corp);
+        }
+        (from, to)
     }
+}
+
+/// What was used lately, settled amounts only: how fast a limit is being used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pace {
+    pub amount: u64,
+    /// Over how long: some five minutes, or the window where it is shorter, or a bucket of it (1 %) where that is longer.
+    pub over_ms: i64,
 }
 
 /// The usage of one limit for one key; the dimensions that are not part of the key are `None`.
@@ -92,10 +148,15 @@ pub struct Usage {
     pub app: Option<u64>,
     pub api: Option<u64>,
     pub egress_ip: Option<u64>,
+    /// Also given where `reading.rule` is the API key's own.
     pub api_key: Option<u64>,
-    pub unit: Unit,
+    /// The keyed hash of the group chat, robot or article.
+    pub chat: Option<u64>,
+    /// Of a limit per member only the fullest is shown, and not who it is; this is of how many.
+    pub members: Option<u64>,
     pub mode: Mode,
     /// The part of `reading.used` that is not settled yet.
     pub in_flight: u64,
+    pub pace: Pace,
     pub reading: Reading,
 }

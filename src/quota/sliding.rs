@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::recent::PACE_MS;
+
 /// A bucket is at most this part of its window: what we may refuse too long.
 const BUCKETS: i64 = 100;
 
 /// How a window is cut into buckets. They lie on a grid that starts at tick 0, so that where a bucket ends does not
 /// depend on when a key was first used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Grid {
     window: i64,
     width: i64,
@@ -24,7 +26,7 @@ impl Grid {
 
     /// When a bucket is forgotten: its latest settlement can be at the last tick before the next bucket, and counts
     /// until the interval that *ends* one window later, which that tick still belongs to.
-    fn free_at(self, bucket: i64) -> i64 {
+    pub(super) fn free_at(self, bucket: i64) -> i64 {
         bucket.saturating_add(1).saturating_mul(self.width).saturating_add(self.window)
     }
 
@@ -80,26 +82,25 @@ impl Sliding {
         self.runs.iter().take_while(|run| i64::from(run.offset) < live).count()
     }
 
-    fn free_at(&self, grid: Grid, run: Run) -> i64 {
-        grid.free_at(self.base.saturating_add(i64::from(run.offset)))
-    }
-
-    /// When `excess` less is used, if nothing else happens and what is in flight settles now.
-    pub(super) fn frees(&self, grid: Grid, tick: i64, excess: u64) -> i64 {
-        let mut freed = 0_u64;
-        for run in &self.runs[self.expired(grid, tick)..] {
-            freed = freed.saturating_add(u64::from(run.amount));
-            if freed >= excess {
-                return self.free_at(grid, *run);
-            }
-        }
-        self.empties(grid, tick)
+    /// What counts at `tick`, as bucket and amount, from the oldest on.
+    pub(super) fn live(&self, grid: Grid, tick: i64) -> impl Iterator<Item = (i64, u64)> {
+        let run = |run: &Run| (self.base.saturating_add(i64::from(run.offset)), u64::from(run.amount));
+        self.runs[self.expired(grid, tick)..].iter().map(run)
     }
 
     /// When nothing is used, if nothing else happens and what is in flight settles now.
     pub(super) fn empties(&self, grid: Grid, tick: i64) -> i64 {
-        let settled = self.runs.last().map_or(tick, |run| self.free_at(grid, *run)).max(tick);
+        let last = self.runs.last().map(|run| self.base.saturating_add(i64::from(run.offset)));
+        let settled = last.map_or(tick, |bucket| grid.free_at(bucket)).max(tick);
         if self.in_flight == 0 { settled } else { settled.max(grid.freed_if_settled(tick)) }
+    }
+
+    /// What settled lately, and within how many milliseconds until `tick`: five minutes and a bucket, or the window.
+    pub(super) fn pace(&self, grid: Grid, tick: i64) -> (u64, i64) {
+        let first = grid.bucket(tick.saturating_sub(grid.window.min(PACE_MS)));
+        let recent = self.live(grid, tick).filter(|(bucket, _)| *bucket >= first);
+        let amount = recent.map(|(_, amount)| amount).sum();
+        (amount, tick.saturating_sub(first.saturating_mul(grid.width)).max(1))
     }
 
     pub(super) fn take(&mut self, amount: u64) {

@@ -1,224 +1,192 @@
-//! The counters of all limits that share a key and match the same APIs, so that one lookup serves them all.
+//! The counters that share a key and count the same APIs, so that one lookup serves them all.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::facets::{Cost, Facets, Key};
-use super::limit::{Apis, Cap, Dimension, Limit, Scope};
-use super::reading::{Filter, Reading, Refusal, Usage};
-use super::sliding::{Grid, Sliding};
+use super::active::{ActiveLimit, Own};
+use super::apis::{ApiSet, Apis};
+use super::counter::{Counter, Counters, Span};
+use super::facets::{Cost, Facets, Key, Moment, member};
+use super::limit::{Dimension, Scope, Unit};
+use super::look::{Call, Look};
+use super::plan::Stop;
 
 /// How many keys one [`Track::prune`] looks at.
-const PRUNE_STEP: usize = 256;
+pub(super) const PRUNE_STEP: usize = 256;
 
-/// A limit together with what the operator changed about its cap.
+/// What the counters of a track have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Rule {
-    pub(super) limit: Limit,
-    pub(super) everywhere: Option<Cap>,
-    pub(super) by_corp: BTreeMap<u64, Cap>,
+pub(super) struct TrackId {
+    pub(super) scope: Scope,
+    pub(super) set: ApiSet,
+    /// Of these APIs, calls that turn out good do not count.
+    pub(super) free: Apis,
+    /// The limit on top of which API keys have rules of their own, if the counters are for these.
+    pub(super) own: Option<Arc<str>>,
 }
 
-impl Rule {
-    pub(super) fn new(limit: Limit) -> Self {
-        Self { limit, everywhere: None, by_corp: BTreeMap::new() }
-    }
-
-    /// The narrower override wins.
-    fn cap(&self, corp: u64, account_cap: u64) -> u64 {
-        let own = if self.by_corp.is_empty() { None } else { self.by_corp.get(&corp).copied() };
-        own.or(self.everywhere).unwrap_or(self.limit.cap).amount(account_cap)
-    }
-
-    fn grid(&self) -> Grid {
-        Grid::new(self.limit.window.ms())
-    }
-
-    /// Whether a counter of one rule is a counter of the other, in tracks that agree.
-    fn counts_like(&self, other: &Self) -> bool {
-        self.limit.unit == other.limit.unit && self.limit.window == other.limit.window
-    }
+/// What one counter of each key counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Count {
+    pub(super) unit: Unit,
+    pub(super) span: Span,
 }
 
-/// One limit, looked at for one call.
-#[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
-    pub(super) rule: &'a Rule,
-    counter: Option<&'a Sliding>,
-    pub(super) needed: u64,
-    pub(super) cap: u64,
-    pub(super) used: u64,
-}
-
-impl Look<'_> {
-    pub(super) fn passes(&self) -> bool {
-        self.used.saturating_add(self.needed) <= self.cap
-    }
-
-    /// What would be left after the call.
-    pub(super) fn left(&self) -> u64 {
-        self.cap.saturating_sub(self.used.saturating_add(self.needed))
-    }
-
-    pub(super) fn retry_at(&self, tick: i64) -> Option<i64> {
-        let excess = self.used.saturating_add(self.needed).saturating_sub(self.cap);
-        let counter = self.counter.filter(|_| self.needed <= self.cap)?;
-        Some(counter.frees(self.rule.grid(), tick, excess))
-    }
-
-    pub(super) fn reading(&self, tick: i64) -> Reading {
-        Reading {
-            limit: self.rule.limit.name.clone(),
-            cap: self.cap,
-            used: self.used,
-            remaining: self.cap.saturating_sub(self.used),
-            window_ms: self.rule.limit.window.ms(),
-            resets_at: self.counter.map_or(tick, |counter| counter.empties(self.rule.grid(), tick)),
-        }
-    }
-
-    /// The reading once the call has been taken.
-    pub(super) fn reading_with_call(&self, tick: i64) -> Reading {
-        let reading = self.reading(tick);
-        let freed = self.rule.grid().freed_if_settled(tick);
-        Reading {
-            used: self.used.saturating_add(self.needed),
-            remaining: self.left(),
-            resets_at: reading.resets_at.max(freed),
-            ..reading
-        }
-    }
-
-    pub(super) fn refusal(&self, tick: i64) -> Refusal {
-        Refusal { reading: self.reading(tick), needed: self.needed, retry_at: self.retry_at(tick) }
-    }
-}
-
-/// One counter for each rule of the track, in their order.
-type Row = Box<[Sliding]>;
+/// One counter for each count of the track, in their order.
+type Row = Box<[Counter]>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Track {
-    pub(super) apis: Apis,
-    pub(super) scope: Scope,
-    pub(super) rules: Vec<Rule>,
+    pub(super) id: TrackId,
+    pub(super) counts: Vec<Count>,
+    /// The own rules that the counters are for; only these API keys are counted.
+    owners: BTreeMap<u64, Own>,
     /// Ordered, so that everything about it is deterministic, pruning can go on where it stopped, and there is no
     /// moment at which a whole table is rehashed.
-    rows: BTreeMap<Key, Row>,
+    pub(super) rows: BTreeMap<Key, Row>,
     /// The last key that pruning looked at.
     pruned: Option<Key>,
 }
 
 impl Track {
-    pub(super) fn new(apis: Apis, scope: Scope) -> Self {
-        Self { apis, scope, rules: Vec::new(), rows: BTreeMap::new(), pruned: None }
+    pub(super) fn new(id: TrackId, owners: BTreeMap<u64, Own>) -> Self {
+        Self { id, counts: Vec::new(), owners, rows: BTreeMap::new(), pruned: None }
     }
 
-    /// Calls `see` for each limit that has to do with the call.
+    /// The place of a count; it is added if it is not there.
+    pub(super) fn counter(&mut self, count: Count) -> usize {
+        self.counts.iter().position(|known| *known == count).unwrap_or_else(|| {
+            self.counts.push(count);
+            self.counts.len() - 1
+        })
+    }
+
+    pub(super) fn own(&self, api_key: u64) -> Option<&Own> {
+        self.owners.get(&api_key)
+    }
+
+    /// Whether calls of an API key are not for these counters.
+    fn ignores(&self, api_key: u64) -> bool {
+        self.id.own.is_some() && !self.owners.contains_key(&api_key)
+    }
+
+    pub(super) fn is_per_member(&self) -> bool {
+        self.id.scope.has(Dimension::Member)
+    }
+
+    /// The keys that a call counts in: more than one if it goes to several members, none if it goes to no such thing.
+    fn keys<'a>(&self, facets: &'a Facets<'a>) -> impl Iterator<Item = Key> + use<'a> {
+        let key = facets.key(self.id.scope);
+        let with = move |last: u64| [key[0], key[1], key[2], key[3], key[4], last];
+        // What went to everybody went to each member that is named, and counts once.
+        let per_member = self.is_per_member() && !facets.broadcast;
+        let members = if per_member { facets.members } else { &[] };
+        let nowhere = per_member || self.id.scope.has(Dimension::Chat) && facets.chat == 0;
+        let one = (!nowhere).then_some(key);
+        one.into_iter().chain(members.iter().map(move |hash| with(member(*hash))))
+    }
+
+    /// Calls `see` for each limit that has to do with the call, once for each key that can hold it back.
     pub(super) fn look<'a>(
         &'a self,
-        facets: &Facets<'_>,
-        cost: &Cost,
-        account_cap: u64,
-        tick: i64,
-        mut see: impl FnMut(Look<'a>),
+        stop: &Stop,
+        limits: &'a [ActiveLimit],
+        reserve: u8,
+        call: &Call<'_>,
+        mut see: impl FnMut(usize, Look<'a>),
     ) {
-        if !self.apis.matches(facets.api_name) {
+        let takes = |i: &usize| call.cost.of(self.counts[*i].unit) > 0;
+        if self.ignores(call.facets.api_key) || !stop.judged.iter().any(|judged| takes(&judged.counter)) {
             return;
         }
-        let row = self.rows.get(&facets.key(self.scope));
-        for (i, rule) in self.rules.iter().enumerate() {
-            let needed = cost.of(rule.limit.unit);
-            if needed == 0 {
-                continue;
+        self.rows_of(call.facets, |own, everybody| {
+            for judged in stop.judged.iter().filter(|judged| judged.is_for(call.facets.api_name)) {
+                let counter = |row: Option<&'a Row>| row.and_then(|row| row.get(judged.counter));
+                let counters = Counters(counter(own), counter(everybody));
+                let count = self.counts[judged.counter];
+                if call.cost.of(count.unit) > 0 {
+                    see(judged.limit, self.one_look(&limits[judged.limit], counters, count, reserve, call));
+                }
             }
-            let counter = row.and_then(|row| row.get(i));
-            let used = counter.map_or(0, |counter| counter.used(rule.grid(), tick));
-            see(Look { rule, counter, needed, cap: rule.cap(facets.corp, account_cap), used });
+        });
+    }
+
+    fn one_look<'a>(
+        &self,
+        active: &'a ActiveLimit,
+        counters: Counters<'a>,
+        count: Count,
+        reserve: u8,
+        call: &Call<'_>,
+    ) -> Look<'a> {
+        let Call { facets, cost, account_cap, now } = *call;
+        let mut bound = active.bound(|| facets.key(active.limit.scope), facets.corp, account_cap);
+        let mut allowed = bound.cap;
+        if let Some(own) = self.own(facets.api_key) {
+            bound = own.bound(bound.cap);
+            allowed = bound.cap;
+        } else if !facets.critical {
+            allowed = active.without_reserve(bound.cap, reserve);
+        }
+        let used = counters.used(count.span, now);
+        Look { active, counters, span: count.span, needed: cost.of(count.unit), used, bound, allowed }
+    }
+
+    /// The counters that judge a call: for each member its own with those for everybody.
+    fn rows_of<'a>(&'a self, facets: &Facets<'_>, mut see: impl FnMut(Option<&'a Row>, Option<&'a Row>)) {
+        if !self.is_per_member() {
+            self.keys(facets).for_each(|key| see(self.rows.get(&key), None));
+            return;
+        }
+        let all = facets.key(self.id.scope);
+        let everybody = self.rows.get(&all);
+        if facets.broadcast {
+            see(None, everybody);
+            let last = [all[0], all[1], all[2], all[3], all[4], u64::MAX];
+            let others = self.rows.range((Bound::Excluded(all), Bound::Included(last)));
+            others.for_each(|(_, row)| see(Some(row), everybody));
+        } else {
+            self.keys(facets).for_each(|key| see(self.rows.get(&key), everybody));
         }
     }
 
-    /// Calls `change` with each counter of the call's key, unless the call takes nothing from any of them.
+    /// Calls `change` with each counter of the call's keys, unless the call takes nothing from any of them.
     pub(super) fn change(
         &mut self,
         facets: &Facets<'_>,
         costs: &[&Cost],
-        mut change: impl FnMut(&Rule, Grid, &mut Sliding),
+        mut change: impl FnMut(&Count, &mut Counter),
     ) {
-        let rules = &self.rules;
-        let takes = |rule: &Rule| costs.iter().any(|cost| cost.of(rule.limit.unit) > 0);
-        if !self.apis.matches(facets.api_name) || !rules.iter().any(takes) {
+        let takes = |count: &Count| costs.iter().any(|cost| cost.of(count.unit) > 0);
+        if self.ignores(facets.api_key) || !self.counts.iter().any(takes) {
             return;
         }
-        let row = self
-            .rows
-            .entry(facets.key(self.scope))
-            .or_insert_with(|| rules.iter().map(|_| Sliding::default()).collect());
-        for (rule, counter) in rules.iter().zip(row.iter_mut()) {
-            change(rule, rule.grid(), counter);
-        }
-    }
-
-    pub(super) fn usage(
-        &self,
-        tick: i64,
-        filter: &Filter<'_>,
-        account_cap: &impl Fn(u64) -> u64,
-        out: &mut Vec<Usage>,
-    ) {
-        if !filter.fits_scope(self.scope) {
-            return;
-        }
-        let (from, to) = filter.bounds();
-        for (key, row) in self.rows.range(from..=to).filter(|(key, _)| filter.fits_key(key)) {
-            for (rule, counter) in self.rules.iter().zip(row.iter()) {
-                if filter.limit.is_some_and(|name| name != &*rule.limit.name) {
-                    continue;
-                }
-                let used = counter.used(rule.grid(), tick);
-                if used > 0 {
-                    let corp = key[Dimension::Corp as usize];
-                    let cap = rule.cap(corp, account_cap(corp));
-                    out.push(self.one_usage(
-                        key,
-                        &Look { rule, counter: Some(counter), needed: 0, cap, used },
-                        tick,
-                    ));
-                }
+        for key in self.keys(facets) {
+            let counts = &self.counts;
+            let fresh = || counts.iter().map(|count| Counter::new(count.span)).collect();
+            let row = self.rows.entry(key).or_insert_with(fresh);
+            for (count, counter) in counts.iter().zip(row.iter_mut()) {
+                change(count, counter);
             }
-        }
-    }
-
-    fn one_usage(&self, key: &Key, look: &Look<'_>, tick: i64) -> Usage {
-        let part = |dimension: Dimension| self.scope.has(dimension).then(|| key[dimension as usize]);
-        Usage {
-            corp: part(Dimension::Corp),
-            app: part(Dimension::App),
-            api: part(Dimension::Api),
-            egress_ip: part(Dimension::EgressIp),
-            api_key: part(Dimension::ApiKey),
-            unit: look.rule.limit.unit,
-            mode: look.rule.limit.mode,
-            in_flight: look.counter.map_or(0, Sliding::in_flight),
-            reading: look.reading(tick),
         }
     }
 
     /// Looks at the next few keys and drops those that are idle; starts again when it has seen the last.
-    pub(super) fn prune(&mut self, tick: i64) {
-        let Self { rules, rows, pruned, .. } = self;
+    pub(super) fn prune(&mut self, now: Moment, step: usize) {
+        let Self { counts, rows, pruned, .. } = self;
         let start = pruned.map_or(Bound::Unbounded, Bound::Excluded);
         let mut idle = Vec::new();
         let mut last = None;
         let mut seen = 0;
-        for (key, row) in rows.range_mut((start, Bound::Unbounded)).take(PRUNE_STEP) {
-            for (rule, counter) in rules.iter().zip(row.iter_mut()) {
-                counter.trim(rule.grid(), tick);
+        for (key, row) in rows.range_mut((start, Bound::Unbounded)).take(step) {
+            for (count, counter) in counts.iter().zip(row.iter_mut()) {
+                counter.trim(count.span, now);
                 counter.shrink();
             }
-            if row.iter().all(Sliding::is_idle) {
+            if row.iter().all(Counter::is_idle) {
                 idle.push(*key);
             }
             last = Some(*key);
@@ -227,22 +195,29 @@ impl Track {
         for key in idle {
             rows.remove(&key);
         }
-        *pruned = last.filter(|_| seen == PRUNE_STEP);
+        *pruned = last.filter(|_| seen == step);
     }
 
-    /// Takes over the counters and overrides that mean the same in `old`, which has the same key and APIs.
-    pub(super) fn inherit(&mut self, old: &Self) {
-        let from: Vec<Option<usize>> = self
-            .rules
-            .iter()
-            .map(|rule| old.rules.iter().position(|earlier| earlier.counts_like(rule)))
-            .collect();
-        if from.iter().all(Option::is_none) {
-            return;
+    /// Takes over the counters of `old` that count the same.
+    pub(super) fn inherit(&mut self, old: &mut Self) {
+        if self.counts == old.counts {
+            self.rows = std::mem::take(&mut old.rows);
+            self.pruned = old.pruned;
+        } else {
+            let place = |count| old.counts.iter().position(|known| known == count);
+            let from: Vec<Option<usize>> = self.counts.iter().map(place).collect();
+            for (key, mut row) in std::mem::take(&mut old.rows) {
+                let inherited = self.counts.iter().zip(&from).map(|(count, from)| {
+                    let fresh = Counter::new(count.span);
+                    from.and_then(|from| row.get_mut(from))
+                        .map_or_else(|| fresh.clone(), |counter| std::mem::replace(counter, fresh.clone()))
+                });
+                self.rows.insert(key, inherited.collect());
+            }
         }
-        for (key, row) in &old.rows {
-            let counter = |at: &Option<usize>| at.and_then(|at| row.get(at)).cloned().unwrap_or_default();
-            self.rows.insert(*key, from.iter().map(counter).collect());
+        if self.id.own.is_some() {
+            let owners = &self.owners;
+            self.rows.retain(|key, _| owners.contains_key(&key[Dimension::ApiKey.place()]));
         }
     }
 }

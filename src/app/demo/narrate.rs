@@ -146,7 +146,8 @@ async fn status(told: &Told, ledger: &LedgerHandle) {
     let busiest = ledger.read(|state, now| {
         let directory = &state.directory;
         let cap = |corp| directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
-        let usage = state.meters.usage(now, &crate::quota::Filter::default(), cap);
+        let api_name = |api| directory.apis.get(&api).map_or("", String::as_str);
+        let usage = state.meters.usage(now, &crate::quota::Filter::default(), cap, api_name);
         usage.into_iter().max_by_key(|usage| usage.reading.used * 1000 / usage.reading.cap.max(1)).map(
             |usage| {
                 let api = usage.api.and_then(|api| directory.apis.get(&api).cloned()).unwrap_or_default();

@@ -4,7 +4,7 @@ use crate::ledger::alerts::About;
 use crate::ledger::entry::{AlertRaised, Entry, LimitsPut, PenaltyStarted, SizeLearned, UsageDeclared};
 use crate::ledger::penalties::Blocked;
 use crate::ledger::state::{Limits, State};
-use crate::quota::{Cap, Cost, Facets, Meters, Moment};
+use crate::quota::{Cap, Cost, Declared, Facets, Meters, Moment};
 
 use super::{api_name, moment};
 
@@ -44,10 +44,8 @@ pub(super) fn declare(state: &mut State, entry: &Entry, x: &UsageDeclared) {
     let facets =
         Facets { corp: entry.refs.corp.unwrap_or(0), app: entry.refs.app.unwrap_or(0), ..Facets::default() };
     let cost = Cost::in_unit(x.unit, x.amount.unsigned_abs());
-    if x.amount >= 0 {
-        state.meters.take(&facets, &cost, moment(entry, 0));
-        state.meters.settle(&facets, &cost, &cost, moment(entry, 0), true);
-    }
+    let declared = if x.amount < 0 { Declared::Corrected } else { Declared::Used };
+    state.meters.declare(&facets, &cost, declared, moment(entry, 0));
 }
 
 pub(super) fn learn(state: &mut State, entry: &Entry, x: &SizeLearned, declared: bool) {

@@ -10,6 +10,7 @@ use super::draft;
 
 /// A threshold is not raised again within this time, however short the window is.
 const QUIET_MS: i64 = 600_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// Alerts that a call brings with it. `binding` is the limit with the least share left, with the call in it: where
 /// that one is quiet, so are all.
@@ -48,7 +49,9 @@ fn alert(state: &State, facets: &Facets<'_>, cost: &Cost, reading: &Reading, now
     }
     let some = |value: u64| (value != 0).then_some(value);
     let refs = Refs { corp: some(about.corp), app: some(about.app), api: some(about.api), ..Refs::default() };
-    let again_tick = now.tick + (reading.resets_at - now.tick).max(QUIET_MS);
+    // A window that never empties by itself is worth a word a day.
+    let pause = reading.resets_at.map_or(DAY_MS, |resets_at| resets_at - now.tick);
+    let again_tick = now.tick + pause.max(QUIET_MS);
     let body = AlertRaised { limit: about.limit, percent, used, cap: reading.cap, again_tick };
     Some(draft(refs, Body::AlertRaised(body)))
 }

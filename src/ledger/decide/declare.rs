@@ -4,7 +4,7 @@ use crate::ledger::command::{Now, Rejected, Reply};
 use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
-use crate::quota::Unit;
+use crate::quota::{Unit, Window};
 
 use super::Decision;
 use super::call::tells_members_apart;
@@ -126,7 +126,7 @@ pub(super) fn usage(
         let profile = state.meters.profile();
         return Decision::invalid(format!("no limit of profile {profile} counts this unit"));
     }
-    if amount < 0 {
+    if amount < 0 && !of_unit().any(|limit| limit.window == Window::Total) {
         return Decision::invalid(
             "what was spent stays spent until its window has passed; only a total goes down",
         );

@@ -138,11 +138,13 @@ fn level(
 }
 
 fn level_of(limit: &Limit) -> PenaltyLevel {
-    match limit.window.ms() {
-        ms if ms <= 60_000 => PenaltyLevel::Minute,
-        ms if ms <= 3_600_000 => PenaltyLevel::Hour,
-        ms if ms <= DAY_MS => PenaltyLevel::Day,
-        _ => PenaltyLevel::Month,
+    match limit.window.longest_ms() {
+        // No time is documented where the window has none.
+        None => PenaltyLevel::Minute,
+        Some(ms) if ms <= 60_000 => PenaltyLevel::Minute,
+        Some(ms) if ms <= 3_600_000 => PenaltyLevel::Hour,
+        Some(ms) if ms <= DAY_MS => PenaltyLevel::Day,
+        Some(_) => PenaltyLevel::Month,
     }
 }
 

@@ -169,9 +169,11 @@ impl Journal {
         let rows = usage["usage"].as_array().unwrap_or_else(|| panic!("{usage}"));
         self.read_on(ledger, server).await;
         for row in rows {
-            let window = row["window"].as_str().and_then(|window| window.strip_suffix('s'));
-            let window_ms =
-                1000 * window.and_then(|secs| secs.parse::<i64>().ok()).unwrap_or_else(|| panic!("{row}"));
+            let window_ms = match row["window"].as_str() {
+                Some("60s") => 60_000,
+                Some("1h") => 3_600_000,
+                _ => panic!("{row}"),
+            };
             let counted = self.used(row["api"].as_str().unwrap(), window_ms, &(begun..=ended));
             let used = row["used"].as_u64().unwrap();
             assert!(counted.contains(&used), "the entries come to {counted:?}: {row}");

@@ -62,19 +62,23 @@ pub(super) fn profile() -> impl Strategy<Value = Profile> {
         let limit = |name: &str, apis, scope, unit, ms, cap| Limit {
             name: name.into(),
             apis,
+            except: Apis::default(),
+            free_if_ok: Apis::default(),
             scope,
             unit,
             window: Window::Sliding { ms },
             cap,
             mode: Mode::Enforce,
+            operator: None,
             source: "made up".to_owned(),
+            note: None,
         };
         let to_all = Scope::of(&[]);
-        let send = || Apis::Listed(vec!["api1".to_owned()]);
+        let send = || Apis::listed(["api1"]);
         let limits = vec![
-            limit("short", Apis::All, corp_api, Unit::Calls, short, Cap::Fixed(few)),
-            limit("long", Apis::All, corp_api, Unit::Calls, long, Cap::Fixed(many)),
-            limit("ip", Apis::Prefix("api".to_owned()), ip_api, Unit::Calls, short, Cap::Fixed(few + 2)),
+            limit("short", Apis::all(), corp_api, Unit::Calls, short, Cap::Fixed(few)),
+            limit("long", Apis::all(), corp_api, Unit::Calls, long, Cap::Fixed(many)),
+            limit("ip", Apis::listed(["api*"]), ip_api, Unit::Calls, short, Cap::Fixed(few + 2)),
             limit(
                 "persons",
                 send(),
@@ -83,9 +87,9 @@ pub(super) fn profile() -> impl Strategy<Value = Profile> {
                 long,
                 Cap::PerAccount(2),
             ),
-            limit("everything", Apis::All, to_all, Unit::Calls, long, Cap::Fixed(2 * many)),
+            limit("everything", Apis::all(), to_all, Unit::Calls, long, Cap::Fixed(2 * many)),
         ];
-        Profile { name: "model".to_owned(), limits }
+        Profile { name: "model".to_owned(), zone_offset_minutes: 480, limits }
     })
 }
 
@@ -200,7 +204,7 @@ impl World {
 
     /// By the rule of the buckets: until one window after the end of the bucket of the settlement.
     pub(super) fn bucketed(&self, limit: &Limit, like: &Call) -> u64 {
-        let window = limit.window.ms();
+        let window = limit.window.longest_ms().unwrap();
         let width = (window / 100).max(1);
         self.count(limit, like, |settled| self.now < settled - settled % width + width + window)
     }

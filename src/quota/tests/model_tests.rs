@@ -40,7 +40,7 @@ proptest! {
                 let expected = profile.limits.iter().all(|limit| fits(limit, world.bucketed(limit, &call)));
                 // Had the windows been one percent longer, exact counting would have refused as well.
                 let exact = profile.limits.iter().all(|limit| {
-                    let longer = limit.window.ms() + limit.window.ms() / 100;
+                    let longer = limit.window.longest_ms().unwrap() + limit.window.longest_ms().unwrap() / 100;
                     fits(limit, world.count(limit, &call, |settled| world.now <= settled + longer))
                 });
                 world.step(op);
@@ -59,10 +59,10 @@ proptest! {
         for limit in &profile.limits {
             // The worst interval starts at some settlement, or ends at some pending.
             let starts = world.calls.iter().flat_map(|call| {
-                [Some(call.pending - limit.window.ms()), call.settled].into_iter().flatten()
+                [Some(call.pending - limit.window.longest_ms().unwrap()), call.settled].into_iter().flatten()
             });
             for start in starts {
-                let end = start + limit.window.ms();
+                let end = start + limit.window.longest_ms().unwrap();
                 for like in every_key().filter(|like| limit.apis.matches(NAMES[like.api as usize])) {
                     let reaches = |call: &&Call| {
                         call.shares_key(limit, &like)
@@ -87,7 +87,7 @@ proptest! {
         }).collect();
         for limit in &profile.limits {
             for (first, like) in &arrivals {
-                let window = *first..=*first + limit.window.ms();
+                let window = *first..=*first + limit.window.longest_ms().unwrap();
                 let sum: u64 = arrivals.iter()
                     .filter(|(at, call)| window.contains(at) && call.shares_key(limit, like))
                     .map(|(_, call)| call.cost.of(limit.unit))
@@ -102,7 +102,7 @@ proptest! {
         let plain: Vec<Op> = ops.iter().filter(|op| !matches!(op, Op::Prune | Op::Reload)).cloned().collect();
         let (with, without) = (World::run(&profile, &ops), World::run(&profile, &plain));
         prop_assert_eq!(&with.judgements, &without.judgements);
-        let usage = |world: &World| world.meters.usage(at(world.now), &Filter::default(), |_| ACCOUNT_CAP);
+        let usage = |world: &World| world.meters.usage(at(world.now), &Filter::default(), |_| ACCOUNT_CAP, |api| NAMES[api as usize]);
         prop_assert_eq!(usage(&with), usage(&without));
     }
 

@@ -1,4 +1,6 @@
+use super::counter::{Counter, Counters, Span};
 use super::sliding::{Grid, Sliding};
+use super::*;
 
 const MINUTE: i64 = 60_000;
 
@@ -57,10 +59,14 @@ fn settlements_may_come_out_of_order() {
 
 #[test]
 fn what_frees_enough_is_found_from_the_oldest_on() {
+    let falls_to = |counter: &Sliding, allowed| {
+        let counter = Counter::Sliding(counter.clone());
+        Counters(Some(&counter), None).falls_to(allowed, Span::Sliding(grid()), Moment { tick: 7_000, at: 0 })
+    };
     let mut counter = settled(&[0, 0, 6_000]);
-    assert_eq!([1, 2, 3].map(|excess| counter.frees(grid(), 7_000, excess)), [60_600, 60_600, 66_600]);
+    assert_eq!([2, 1, 0].map(|allowed| falls_to(&counter, allowed)), [60_600, 60_600, 66_600].map(Some));
     counter.take(1);
-    assert_eq!(counter.frees(grid(), 7_000, 4), 67_200, "as if it settled now");
+    assert_eq!(falls_to(&counter, 0), Some(67_200), "as if it settled now");
 }
 
 #[test]
@@ -101,5 +107,5 @@ fn a_counter_that_is_always_busy_stays_small() {
     counter.trim(grid(), 11 * MINUTE - 2_000);
     counter.shrink();
     assert!(counter.size() <= (5, 5), "{:?}", counter.size());
-    assert_eq!(size_of::<Sliding>(), 48);
+    assert_eq!((size_of::<Sliding>(), size_of::<Counter>()), (48, 48));
 }

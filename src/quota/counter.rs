@@ -1,0 +1,261 @@
+//! One counter, of whatever window, and what is asked of it.
+//!
+//! A question goes to [`Counters`], one or two that add up: for a limit per member, the member's own and the one for
+//! what went to everybody.
+
+use serde::{Deserialize, Serialize};
+
+use super::calendar::Calendar;
+use super::facets::Moment;
+use super::recent::PACE_MS;
+use super::settled::{Periods, Plain};
+use super::sliding::{Grid, Sliding};
+use super::window::Window;
+
+/// A window as counters need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Span {
+    Sliding(Grid),
+    Calendar(Calendar),
+    Concurrent,
+    Total,
+}
+
+impl Span {
+    pub(super) fn new(window: Window, zone_minutes: i32) -> Self {
+        match window {
+            Window::Sliding { ms } => Self::Sliding(Grid::new(ms)),
+            Window::Day => Self::Calendar(Calendar::days(zone_minutes)),
+            Window::Month => Self::Calendar(Calendar::months(zone_minutes)),
+            Window::Concurrent => Self::Concurrent,
+            Window::Total => Self::Total,
+        }
+    }
+
+    /// The tick at which an amount that settles now is forgotten, if ever.
+    pub(super) fn freed_if_settled(self, now: Moment) -> Option<i64> {
+        match self {
+            Self::Sliding(grid) => Some(grid.freed_if_settled(now.tick)),
+            Self::Calendar(calendar) => Some(tick_of(calendar.over(calendar.touched(now.at).1), now)),
+            Self::Concurrent => Some(now.tick),
+            Self::Total => None,
+        }
+    }
+}
+
+/// The tick at which wall time will be `at`, if nobody sets the clock.
+fn tick_of(at: i64, now: Moment) -> i64 {
+    now.tick.saturating_add(at.saturating_sub(now.at))
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Counter {
+    Sliding(Sliding),
+    Periods(Periods),
+    Plain(Plain),
+}
+
+impl Counter {
+    pub(super) fn new(span: Span) -> Self {
+        match span {
+            Span::Sliding(_) => Self::Sliding(Sliding::default()),
+            Span::Calendar(_) => Self::Periods(Periods::default()),
+            Span::Concurrent | Span::Total => Self::Plain(Plain::default()),
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        match self {
+            Self::Sliding(counter) => counter.in_flight(),
+            Self::Periods(counter) => counter.in_flight(),
+            Self::Plain(counter) => counter.in_flight(),
+        }
+    }
+
+    pub(super) fn take(&mut self, amount: u64) {
+        match self {
+            Self::Sliding(counter) => counter.take(amount),
+            Self::Periods(counter) => counter.take(amount),
+            Self::Plain(counter) => counter.take(amount),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, amount: u64) {
+        match self {
+            Self::Sliding(counter) => counter.give_back(amount),
+            Self::Periods(counter) => counter.give_back(amount),
+            Self::Plain(counter) => counter.give_back(amount),
+        }
+    }
+
+    /// What reached WeCom at `when` at the latest.
+    pub(super) fn settle(&mut self, span: Span, amount: u64, when: Moment) {
+        match (self, span) {
+            (Self::Sliding(counter), Span::Sliding(grid)) => counter.settle(grid, amount, when.tick),
+            (Self::Periods(counter), Span::Calendar(calendar)) => {
+                counter.settle(calendar, amount, when.at, when.tick);
+            }
+            (Self::Plain(counter), Span::Total) => counter.add(amount, when.tick),
+            _ => {} // What has settled is not under way any more.
+        }
+    }
+
+    /// Takes back what had settled, where nothing else does.
+    pub(super) fn lower(&mut self, span: Span, amount: u64) {
+        if let (Self::Plain(counter), Span::Total) = (self, span) {
+            counter.lower(amount);
+        }
+    }
+
+    /// Forgets what does not count any more at the present.
+    pub(super) fn trim(&mut self, span: Span, now: Moment) {
+        match (self, span) {
+            (Self::Sliding(counter), Span::Sliding(grid)) => counter.trim(grid, now.tick),
+            (Self::Periods(counter), Span::Calendar(calendar)) => counter.trim(calendar, now.at, now.tick),
+            (Self::Plain(counter), _) => counter.trim(now.tick),
+            _ => {}
+        }
+    }
+
+    /// Gives memory back after a burst.
+    pub(super) fn shrink(&mut self) {
+        if let Self::Sliding(counter) = self {
+            counter.shrink();
+        }
+    }
+
+    /// Whether a new counter would be the same.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Sliding(counter) => counter.is_idle(),
+            Self::Periods(counter) => counter.is_idle(),
+            Self::Plain(counter) => counter.is_idle(),
+        }
+    }
+
+    fn used(&self, span: Span, now: Moment) -> u64 {
+        match (self, span) {
+            (Self::Sliding(counter), Span::Sliding(grid)) => counter.used(grid, now.tick),
+            (Self::Periods(counter), Span::Calendar(calendar)) => {
+                let (first, last) = calendar.touched(now.at);
+                let settled = counter.settled(first).max(counter.settled(last));
+                counter.in_flight().saturating_add(settled)
+            }
+            (Self::Plain(counter), Span::Total) => counter.in_flight().saturating_add(counter.total()),
+            _ => self.in_flight(),
+        }
+    }
+
+    fn pace(&self, span: Span, tick: i64) -> (u64, i64) {
+        match (self, span) {
+            (Self::Sliding(counter), Span::Sliding(grid)) => counter.pace(grid, tick),
+            (Self::Periods(counter), _) => counter.pace(tick),
+            (Self::Plain(counter), Span::Total) => counter.pace(tick),
+            _ => (0, PACE_MS),
+        }
+    }
+
+    fn sliding(&self) -> Option<&Sliding> {
+        if let Self::Sliding(counter) = self { Some(counter) } else { None }
+    }
+
+    fn periods(&self) -> Option<&Periods> {
+        if let Self::Periods(counter) = self { Some(counter) } else { None }
+    }
+}
+
+/// Counters of the same span that add up. The second is for what went to everybody.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters<'a>(pub(super) Option<&'a Counter>, pub(super) Option<&'a Counter>);
+
+impl<'a> Counters<'a> {
+    fn each(self) -> impl Iterator<Item = &'a Counter> {
+        self.0.into_iter().chain(self.1)
+    }
+
+    pub(super) fn in_flight(self) -> u64 {
+        self.each().fold(0, |sum, counter| sum.saturating_add(counter.in_flight()))
+    }
+
+    pub(super) fn used(self, span: Span, now: Moment) -> u64 {
+        match (self, span) {
+            (Self(None, None), _) => 0,
+            (Self(Some(one), None) | Self(None, Some(one)), _) => one.used(span, now),
+            // The fullest period of both together, which may not be the fullest of each.
+            (_, Span::Calendar(calendar)) => {
+                let (first, last) = calendar.touched(now.at);
+                self.in_flight().saturating_add(self.settled(first).max(self.settled(last)))
+            }
+            _ => self.each().fold(0, |sum, counter| sum.saturating_add(counter.used(span, now))),
+        }
+    }
+
+    fn settled(self, period: i32) -> u64 {
+        self.each().filter_map(Counter::periods).map(|counter| counter.settled(period)).sum()
+    }
+
+    /// When no more than `allowed` is used, if nothing else happens and what is in flight settles now.
+    pub(super) fn falls_to(self, allowed: u64, span: Span, now: Moment) -> Option<i64> {
+        match span {
+            Span::Sliding(grid) => Some(self.slides_to(allowed, grid, now.tick)),
+            Span::Calendar(calendar) => Some(self.turns_to(allowed, calendar, now)),
+            Span::Concurrent => Some(now.tick),
+            Span::Total => None,
+        }
+    }
+
+    fn slides_to(self, allowed: u64, grid: Grid, tick: i64) -> i64 {
+        let live = |counter: Option<&'a Counter>| {
+            counter.and_then(Counter::sliding).into_iter().flat_map(move |counter| counter.live(grid, tick))
+        };
+        let (mut own, mut all) = (live(self.0).peekable(), live(self.1).peekable());
+        let mut left = self.used(Span::Sliding(grid), Moment { tick, at: 0 });
+        loop {
+            let next = match (own.peek(), all.peek()) {
+                (Some((first, _)), Some((second, _))) if second < first => all.next(),
+                (None, _) => all.next(),
+                _ => own.next(),
+            };
+            let Some((bucket, amount)) = next else { break };
+            left = left.saturating_sub(amount);
+            if left <= allowed {
+                return grid.free_at(bucket);
+            }
+        }
+        self.each()
+            .filter_map(Counter::sliding)
+            .map(|counter| counter.empties(grid, tick))
+            .fold(tick, i64::max)
+    }
+
+    fn turns_to(self, allowed: u64, calendar: Calendar, now: Moment) -> i64 {
+        let (first, last) = calendar.touched(now.at);
+        let full = |period: &i32| {
+            let in_flight = if *period <= last { self.in_flight() } else { 0 };
+            self.settled(*period).saturating_add(in_flight) > allowed
+        };
+        let last_used = self.each().filter_map(|counter| counter.periods()?.last()).fold(last, i32::max);
+        // A call that is judged now must fit both periods around midnight, so the last one that is full decides.
+        let full = (first..=last_used.min(last.saturating_add(1))).rev().find(full);
+        full.map_or(now.tick, |period| tick_of(calendar.over(period), now))
+    }
+
+    /// When nothing is used, if nothing else happens and what is in flight settles now.
+    pub(super) fn empties(self, span: Span, now: Moment) -> Option<i64> {
+        match span {
+            Span::Sliding(grid) => {
+                let empty =
+                    |counter: &Counter| counter.sliding().map(|counter| counter.empties(grid, now.tick));
+                Some(self.each().filter_map(empty).fold(now.tick, i64::max))
+            }
+            Span::Calendar(_) | Span::Concurrent => self.falls_to(0, span, now),
+            Span::Total => (self.used(span, now) == 0).then_some(now.tick),
+        }
+    }
+
+    /// What settled lately, and within how many milliseconds.
+    pub(super) fn pace(self, span: Span, tick: i64) -> (u64, i64) {
+        let paces = self.each().map(|counter| counter.pace(span, tick));
+        paces.fold((0, 1), |(amount, over), (more, over_ms)| (amount.saturating_add(more), over.max(over_ms)))
+    }
+}

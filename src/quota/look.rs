@@ -1,0 +1,99 @@
+//! One limit, looked at for one call.
+
+use super::active::{ActiveLimit, Bound};
+use super::counter::{Counters, Span};
+use super::facets::{Cost, Facets, Moment};
+use super::reading::{Reading, Refusal, Rule};
+
+/// A call that is judged.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) facets: &'a Facets<'a>,
+    pub(super) cost: &'a Cost,
+    pub(super) account_cap: u64,
+    pub(super) now: Moment,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) active: &'a ActiveLimit,
+    pub(super) counters: Counters<'a>,
+    pub(super) span: Span,
+    pub(super) needed: u64,
+    pub(super) used: u64,
+    pub(super) bound: Bound,
+    /// The bound without the reserve that is not for this call.
+    pub(super) allowed: u64,
+}
+
+impl Look<'_> {
+    pub(super) fn passes(&self) -> bool {
+        self.used.saturating_add(self.needed) <= self.allowed
+    }
+
+    /// Whether the limit holds the call back by itself, or only an own rule on top of it.
+    pub(super) fn is_own(&self) -> bool {
+        self.bound.rule.is_of_api_key()
+    }
+
+    /// What would be left for such calls after this one.
+    fn left(&self) -> u64 {
+        self.allowed.saturating_sub(self.used.saturating_add(self.needed))
+    }
+
+    /// Compares what is left of the caps as shares, without fractions.
+    pub(super) fn has_less_left_than(&self, other: &Self) -> bool {
+        let share = |left: u64, cap: u64| u128::from(left) * u128::from(cap);
+        share(self.left(), other.allowed) < share(other.left(), self.allowed)
+    }
+
+    pub(super) fn retry_at(&self, now: Moment) -> Option<i64> {
+        let room = self.allowed.checked_sub(self.needed)?;
+        self.counters.falls_to(room, self.span, now)
+    }
+
+    fn reading_of(&self, bound: Bound, now: Moment) -> Reading {
+        let limit = &self.active.limit;
+        Reading {
+            limit: limit.name.clone(),
+            rule: bound.rule,
+            unit: limit.unit,
+            cap: bound.cap,
+            used: self.used,
+            remaining: bound.cap.saturating_sub(self.used),
+            window: limit.window,
+            resets_at: self.counters.empties(self.span, now),
+        }
+    }
+
+    pub(super) fn reading(&self, now: Moment) -> Reading {
+        self.reading_of(self.bound, now)
+    }
+
+    /// The number that holds this call back: the reserve only where the limit itself would not.
+    fn holding(&self) -> Bound {
+        let reserved = Bound { rule: Rule::Reserve, cap: self.allowed };
+        let fits = self.used.saturating_add(self.needed) <= self.bound.cap;
+        if fits && self.allowed < self.bound.cap { reserved } else { self.bound }
+    }
+
+    /// The reading once the call has been taken.
+    pub(super) fn reading_with_call(&self, now: Moment) -> Reading {
+        let reading = self.reading_of(self.holding(), now);
+        let freed = self.span.freed_if_settled(now);
+        Reading {
+            used: self.used.saturating_add(self.needed),
+            remaining: self.left(),
+            resets_at: reading.resets_at.zip(freed).map(|(resets_at, freed)| resets_at.max(freed)),
+            ..reading
+        }
+    }
+
+    pub(super) fn refusal(&self, now: Moment) -> Refusal {
+        Refusal {
+            reading: self.reading_of(self.holding(), now),
+            needed: self.needed,
+            retry_at: self.retry_at(now),
+        }
+    }
+}

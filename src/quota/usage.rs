@@ -1,0 +1,154 @@
+//! What is used, limit by limit and key by key.
+
+use super::active::{ActiveLimit, Bound};
+use super::counter::{Counter, Counters};
+use super::facets::{EVERYBODY, Key, Moment};
+use super::limit::Dimension;
+use super::look::Look;
+use super::plan::Use;
+use super::reading::{Filter, Pace, Rule, Usage};
+use super::track::{Count, Track};
+
+/// The last place of a key.
+const LAST: usize = 5;
+
+/// One limit in one track.
+pub(super) struct Show<'a> {
+    pub(super) of: &'a Use,
+    pub(super) active: &'a ActiveLimit,
+    pub(super) now: Moment,
+    pub(super) filter: &'a Filter<'a>,
+}
+
+/// The fullest of the members with the same rest of the key.
+struct Fullest<'a> {
+    key: Key,
+    counters: Counters<'a>,
+    used: u64,
+    members: u64,
+}
+
+impl Show<'_> {
+    pub(super) fn usage<'n>(
+        &self,
+        track: &Track,
+        account_cap: &impl Fn(u64) -> u64,
+        api_name: &impl Fn(u64) -> &'n str,
+        out: &mut Vec<Usage>,
+    ) {
+        if !self.filter.fits_scope(track.id.scope) {
+            return;
+        }
+        let count = track.counts[self.of.counter];
+        // The track may be about more APIs than the limit.
+        let tells_apis = track.id.scope.has(Dimension::Api) && !self.of.set.is_all();
+        let is_for = |key: &Key| !tells_apis || self.of.set.matches(api_name(key[Dimension::Api.place()]));
+        let shown = |key: &Key| self.filter.fits_key(key) && is_for(key);
+        let (from, to) = self.filter.bounds();
+        let rows = track.rows.range(from..=to).filter(|(key, _)| shown(key));
+        let rows = rows.filter_map(|(key, row)| Some((*key, row.get(self.of.counter)?)));
+        let mut add = |key: Key, counters: Counters<'_>, used: u64, members: Option<u64>| {
+            let corp = key[Dimension::Corp.place()];
+            let bound = self.bound(track, &key, account_cap(corp));
+            if used > 0 || bound.rule == Rule::Learned {
+                out.push(Usage { members, ..self.one(track, &key, counters, count, used, bound) });
+            }
+        };
+        if track.is_per_member() {
+            self.fullest(rows, count)
+                .into_iter()
+                .for_each(|of| add(of.key, of.counters, of.used, Some(of.members)));
+        } else {
+            rows.for_each(|(key, counter)| {
+                let counters = Counters(Some(counter), None);
+                add(key, counters, counters.used(count.span, self.now), None);
+            });
+        }
+        // A learned cap is shown also where nothing is used, or nobody would find it to take it back.
+        let idle = |key: &&Key| !track.rows.contains_key(*key) && shown(key);
+        if track.id.own.is_none() {
+            self.active
+                .settings
+                .learned
+                .keys()
+                .filter(idle)
+                .for_each(|key| add(*key, Counters::default(), 0, None));
+        }
+    }
+
+    fn bound(&self, track: &Track, key: &Key, account_cap: u64) -> Bound {
+        let corp = key[Dimension::Corp.place()];
+        let of_limit = || {
+            let mut key = *key;
+            if !self.active.limit.scope.has(Dimension::ApiKey) {
+                key[Dimension::ApiKey.place()] = 0;
+            }
+            key
+        };
+        let bound = self.active.bound(of_limit, corp, account_cap);
+        match track.own(key[Dimension::ApiKey.place()]) {
+            Some(own) => own.bound(bound.cap),
+            None => bound,
+        }
+    }
+
+    /// Rows that differ only in the member follow each other, the one for everybody first.
+    fn fullest<'r>(&self, rows: impl Iterator<Item = (Key, &'r Counter)>, count: Count) -> Vec<Fullest<'r>> {
+        let mut found: Vec<Fullest<'r>> = Vec::new();
+        let mut everybody: Option<(Key, &Counter)> = None;
+        for (key, counter) in rows {
+            let of = first(&key);
+            if key[LAST] == EVERYBODY {
+                everybody = Some((key, counter));
+            }
+            let all = everybody.filter(|(all, _)| first(all) == of).map(|(_, counter)| counter);
+            let own = (key[LAST] != EVERYBODY).then_some(counter);
+            let counters = Counters(own, all);
+            let used = counters.used(count.span, self.now);
+            let member =
+                u64::from(own.is_some_and(|own| Counters(Some(own), None).used(count.span, self.now) > 0));
+            match found.last_mut().filter(|last| first(&last.key) == of) {
+                Some(last) => {
+                    last.members += member;
+                    if used > last.used {
+                        (last.counters, last.used) = (counters, used);
+                    }
+                }
+                None => found.push(Fullest { key, counters, used, members: member }),
+            }
+        }
+        found
+    }
+
+    fn one(
+        &self,
+        track: &Track,
+        key: &Key,
+        counters: Counters<'_>,
+        count: Count,
+        used: u64,
+        bound: Bound,
+    ) -> Usage {
+        let part = |dimension: Dimension| track.id.scope.has(dimension).then(|| key[dimension.place()]);
+        let Count { span, .. } = count;
+        let look = Look { active: self.active, counters, span, needed: 0, used, bound, allowed: bound.cap };
+        let (amount, over_ms) = counters.pace(span, self.now.tick);
+        Usage {
+            corp: part(Dimension::Corp),
+            app: part(Dimension::App),
+            api: part(Dimension::Api),
+            egress_ip: part(Dimension::EgressIp),
+            api_key: part(Dimension::ApiKey),
+            chat: part(Dimension::Chat),
+            members: None,
+            mode: self.active.limit.mode,
+            in_flight: counters.in_flight(),
+            pace: Pace { amount, over_ms },
+            reading: look.reading(self.now),
+        }
+    }
+}
+
+fn first(key: &Key) -> [u64; LAST] {
+    [key[0], key[1], key[2], key[3], key[4]]
+}
