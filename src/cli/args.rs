@@ -253,8 +253,9 @@ pub enum DeclaredSize {
 pub enum Limits {
     /// Show the limits in force
     List,
-    /// Judge by another profile from now on
+    /// Judge by another profile from now on: one that ships, or a file of your own
     Use {
+        #[arg(value_name = "PROFILE|FILE")]
         profile: String,
         /// The operator is a third-party provider (第三方应用提供商), which WeCom allows more calls per IP
         #[arg(long)]
@@ -269,6 +270,14 @@ pub enum Limits {
     },
     /// Go back to the profile's number
     Unset { corp_id: String, limit: String },
+    /// Say what is wrong with a profile's file, or that nothing is
+    Check { file: PathBuf },
+    /// Keep so many percent of a limit (`'*'`: of each) for API keys of priority critical; 0: none
+    Reserve {
+        limit: String,
+        #[arg(value_parser = clap::value_parser!(u8).range(..=90))]
+        percent: u8,
+    },
     /// Raise an alert when so much of a limit is used: percent, such as 80,90,100; `none` for no alerts
     AlertAt {
         #[arg(value_name = "PERCENTS")]
@@ -307,6 +316,8 @@ pub struct Incidents {
 pub enum Declare {
     /// Count what no call shows: an import that creates accounts, messages that others have sent
     Declare(Declared),
+    /// When each limit is used up, at the pace of the last minutes
+    Forecast,
 }
 
 #[derive(Debug, Args)]
@@ -343,16 +354,16 @@ pub struct Usage {
     pub declare: Option<Declare>,
     /// Only of this enterprise
     #[arg(long, value_name = "CORP_ID")]
-    corp: Option<String>,
+    pub corp: Option<String>,
     /// Only what calls of this app count against
     #[arg(long, value_name = "CORP_ID/AGENT_ID")]
-    app: Option<AppLabel>,
+    pub app: Option<AppLabel>,
     /// Only of this API
     #[arg(long)]
-    api: Option<String>,
+    pub api: Option<String>,
     /// Only of this limit
     #[arg(long)]
-    limit: Option<String>,
+    pub limit: Option<String>,
 }
 
 impl Usage {

@@ -1,113 +1,24 @@
 //! `limits …` and `usage`.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::datadir::Opened;
+use crate::http::forecast;
+use crate::http::limits::{self, List, Listed};
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
-use crate::ledger::entry::CapOverride;
-use crate::ledger::{Command, Seq};
-use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Unit};
+use crate::ledger::Command;
+use crate::quota::{Operator, Profile, TextError};
 
 use super::args::{Declared, Limits};
 use super::table::table;
 use super::{Answer, Failure, act};
 
-#[derive(Serialize)]
-struct Listed {
-    limit: String,
-    apis: Apis,
-    /// Of those, the ones that do not count.
-    except: Apis,
-    /// Calls of these do not count once they turn out good.
-    free_if_ok: Apis,
-    /// What is counted apart.
-    per: Vec<Dimension>,
-    /// That of every corp without a number of its own.
-    cap: u64,
-    /// What the profile says.
-    profile_cap: u64,
-    /// The cap is multiplied by the enterprise's number of accounts.
-    per_account: bool,
-    /// The cap is a percentage of that number.
-    percent: bool,
-    unit: Unit,
-    window: String,
-    mode: Mode,
-    source: String,
-    note: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Override {
-    corp_id: String,
-    limit: String,
-    cap: u64,
-}
-
-#[derive(Serialize)]
-struct List {
-    profile: String,
-    operator: Operator,
-    profiles: &'static [&'static str],
-    limits: Vec<Listed>,
-    overrides: Vec<Override>,
-    /// Percent of a limit at which an alert is raised.
-    alert_at: Vec<u8>,
-}
-
 pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
-    let list = opened
-        .ledger
-        .read(|state, _| {
-            // The same sign as on the command line stands for every corp without a number of its own.
-            let corp_id = |corp: Option<Seq>| match corp {
-                None => "*".to_owned(),
-                Some(corp) => {
-                    state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone())
-                }
-            };
-            let overrides = state.limits.overrides.iter();
-            List {
-                profile: state.limits.profile.clone(),
-                operator: state.limits.operator,
-                profiles: quota::shipped_names(),
-                limits: state.meters.limits().map(|limit| listed(limit, &state.limits.overrides)).collect(),
-                overrides: overrides
-                    .map(|own| Override {
-                        corp_id: corp_id(own.corp),
-                        limit: own.limit.clone(),
-                        cap: own.cap,
-                    })
-                    .collect(),
-                alert_at: state.limits.alert_at.clone(),
-            }
-        })
-        .await?;
+    let list = limits::list(&opened.ledger).await?;
     let text = in_words(&list);
     Answer::new(&list, text)
-}
-
-fn listed(limit: &Limit, overrides: &[CapOverride]) -> Listed {
-    let own = overrides.iter().find(|own| own.corp.is_none() && *own.limit == *limit.name);
-    let profile_cap = match limit.cap {
-        Cap::Fixed(number) | Cap::PerAccount(number) | Cap::PercentOfAccounts(number) => number,
-    };
-    Listed {
-        limit: limit.name.to_string(),
-        apis: limit.apis.clone(),
-        except: limit.except.clone(),
-        free_if_ok: limit.free_if_ok.clone(),
-        per: limit.scope.into(),
-        cap: own.map_or(profile_cap, |own| own.cap),
-        profile_cap,
-        per_account: limit.cap.needs_corp() && own.is_none(),
-        percent: matches!(limit.cap, Cap::PercentOfAccounts(_)) && own.is_none(),
-        unit: limit.unit,
-        window: limit.window.to_string(),
-        mode: limit.mode,
-        source: limit.source.clone(),
-        note: limit.note.clone(),
-    }
 }
 
 fn in_words(list: &List) -> String {
@@ -184,7 +95,13 @@ pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Fa
             let operator = if provider { Operator::Provider } else { Operator::Corp };
             let caps = if provider { " with the caps of a provider (第三方应用提供商)" } else { "" };
             let what = format!("calls are judged by profile {profile}{caps} from now on");
-            (Command::PutLimits { profile, operator }, what)
+            let (profile, own) = if names_a_file(&profile) {
+                let own = read_profile(Path::new(&profile))?;
+                (own.name.clone(), Some(Box::new(own)))
+            } else {
+                (profile, None)
+            };
+            (Command::PutLimits { profile, operator, own }, what)
         }
         Limits::Set { corp_id, limit, cap } => {
             let what = format!("{limit} of {} is {cap} from now on", of(&corp_id));
@@ -198,9 +115,43 @@ pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Fa
             let command = Command::PutAlertAt { percents: parse_percents(&percents)? };
             (command, format!("alerts are raised at {percents} from now on"))
         }
-        Limits::List => return Err(Failure::Usage("this changes no limit".to_owned())),
+        Limits::Reserve { limit, percent } => {
+            let of = if limit == "*" { "each limit" } else { &limit };
+            let what = format!("{percent} % of {of} is for critical calls only from now on");
+            let limit = (limit != "*").then_some(limit);
+            (Command::PutReserve { limit, percent }, what)
+        }
+        Limits::List | Limits::Check { .. } => {
+            return Err(Failure::Usage("this changes no limit".to_owned()));
+        }
     };
     act(opened, command, what).await
+}
+
+/// A profile that ships has no ending and lies in no directory.
+fn names_a_file(profile: &str) -> bool {
+    profile.contains('/') || Path::new(profile).extension().is_some_and(|ending| ending == "toml")
+}
+
+fn read_profile(path: &Path) -> Result<Profile, Failure> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Failed(anyhow::anyhow!("can't read {shown}: {error}")))?;
+    Profile::from_toml(&text).map_err(|TextError { line, reason }| {
+        Failure::Failed(anyhow::anyhow!("{shown}, line {line}: {reason}; the profile in force stays"))
+    })
+}
+
+/// `limits check FILE`: needs no ledger.
+pub(super) fn check(path: &Path) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Checked {
+        profile: String,
+        limits: usize,
+    }
+    let profile = read_profile(path)?;
+    let text = format!("profile {} is sound: {} limits", profile.name, profile.limits.len());
+    Answer::new(&Checked { profile: profile.name.clone(), limits: profile.limits.len() }, text)
 }
 
 fn parse_percents(text: &str) -> Result<Vec<u8>, Failure> {
@@ -228,6 +179,22 @@ pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answe
     let of = agent_id.as_ref().map_or_else(|| corp_id.clone(), |agent_id| format!("{corp_id}/{agent_id}"));
     let what = format!("{amount} {} of {of} count as spent from now on", word(&unit));
     act(opened, Command::Declare { corp_id, agent_id, unit, amount, note }, what).await
+}
+
+pub(super) async fn forecast(opened: &Opened, query: UsageQuery) -> Result<Answer, Failure> {
+    let report = forecast::report(&opened.ledger, query, Viewer::default()).await?;
+    let rows: Vec<[String; 6]> = report
+        .forecast
+        .iter()
+        .map(|row| {
+            let [limit, of, used, _, cap, ..] = usage_row(&row.usage);
+            let at = row.exhausted_at.clone().unwrap_or_else(|| "not at this pace".to_owned());
+            [limit, of, used, cap, row.per_minute.to_string(), at]
+        })
+        .collect();
+    let text = table(["LIMIT", "OF", "USED", "CAP", "A MINUTE", "USED UP AT"], &rows);
+    let hint = if rows.is_empty() { "nothing is used" } else { "" };
+    Ok(Answer::new(&report, text)?.hint(hint))
 }
 
 fn usage_row(row: &UsageRow) -> [String; 7] {

@@ -122,6 +122,9 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         return Ok(new_key(&key)?.hint(hint));
     }
     // What can be wrong before the ledger is opened is found before.
+    if let Command::Limits(Limits::Check { file }) = &command {
+        return limits::check(file);
+    }
     let prepared = secret::read_for(&command)?;
     let opened = datadir::open(dir, None).await?;
     let answer = match command {
@@ -135,6 +138,10 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Key(Key::Create(key)) => keys::create(&opened, key).await,
         Command::Key(Key::List) => keys::list(&opened),
         Command::Key(change) => keys::change(&opened, &change).await,
+        Command::Usage(Usage { declare: Some(Declare::Forecast), corp, app, api, limit }) => {
+            let usage = Usage { declare: None, corp, app, api, limit };
+            limits::forecast(&opened, usage.query()).await
+        }
         Command::Limits(Limits::List) => limits::list(&opened).await,
         Command::Limits(change) => limits::change(&opened, change).await,
         Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {

@@ -6,9 +6,11 @@ mod auth;
 mod calls;
 mod declare;
 mod entries;
+pub mod forecast;
 mod health;
 pub mod incidents;
 mod known;
+pub mod limits;
 pub mod members;
 mod params;
 pub mod penalties;
@@ -102,7 +104,12 @@ pub fn configure(cfg: &mut ServiceConfig) {
                 only("/members", "GET, POST", web::get().to(members::get))
                     .route(web::post().to(members::declare)),
             )
+            .service(
+                only("/limits", "GET, POST", web::get().to(limits::get))
+                    .route(web::post().to(limits::change)),
+            )
             .service(only("/usage", "GET", web::get().to(usage::get)))
+            .service(only("/usage/forecast", "GET", web::get().to(forecast::get)))
             .service(only("/usage/declare", "POST", web::post().to(declare::declare)))
             .default_service(web::to(not_found)),
     )

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::Scope;
 use crate::ledger::{LedgerHandle, Seq};
-use crate::quota::{Filter, Mode, Rule, Unit, Usage};
+use crate::quota::{Filter, Mode, Pace, Rule, Unit, Usage, Window};
 
 use super::params;
 use super::present::Present;
 use super::problem::Problem;
-use super::{HttpState, authenticate, known};
+use super::{Client, HttpState, authenticate, known};
 
 /// Rows of one answer, at most; the filters find the others.
 const ROWS_MAX: usize = 10_000;
@@ -70,9 +70,7 @@ pub struct Viewer {
 pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Report)?;
     let query: UsageQuery = params::query(&request)?;
-    let limited = client.only_apps().map(|apps| (client.api_key, apps.to_vec()));
-    let report = report(&state.ledger, query, Viewer { limited }).await?;
-    Ok(HttpResponse::Ok().json(report))
+    Ok(HttpResponse::Ok().json(report(&state.ledger, query, Viewer::of(&client)).await?))
 }
 
 /// Asks the ledger.
@@ -81,6 +79,19 @@ pub async fn report(
     query: UsageQuery,
     viewer: Viewer,
 ) -> Result<UsageReport, Problem> {
+    let (found, _, truncated) = look(ledger, query, viewer).await?;
+    Ok(UsageReport { usage: found.into_iter().map(|(row, ..)| row).collect(), truncated })
+}
+
+/// A row, how fast it grew lately, and how long its window is where that slides.
+pub(super) type Found = (UsageRow, Pace, Option<i64>);
+
+/// What matches, when that was, and whether there is more.
+pub(super) async fn look(
+    ledger: &LedgerHandle,
+    query: UsageQuery,
+    viewer: Viewer,
+) -> Result<(Vec<Found>, Present, bool), Problem> {
     let (usage, directory, egress_ips, present) = ledger
         .read(move |state, now| {
             let directory = std::sync::Arc::clone(&state.directory);
@@ -100,8 +111,15 @@ pub async fn report(
         .await??;
     let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
     let mut visible = usage.iter().filter(|usage| viewer.sees(usage, &directory));
-    let rows = visible.by_ref().take(ROWS_MAX).map(|usage| row(usage, &directory, &names, present)).collect();
-    Ok(UsageReport { usage: rows, truncated: visible.next().is_some() })
+    let found = visible.by_ref().take(ROWS_MAX).map(|usage| {
+        let window_ms = match usage.reading.window {
+            Window::Sliding { ms } => Some(ms),
+            _ => None,
+        };
+        (row(usage, &directory, &names, present), usage.pace, window_ms)
+    });
+    let found = found.collect();
+    Ok((found, present, visible.next().is_some()))
 }
 
 fn matching(
@@ -133,6 +151,10 @@ fn governs(usage: &Usage, app: Seq, directory: &Directory) -> bool {
 }
 
 impl Viewer {
+    pub(super) fn of(client: &Client) -> Self {
+        Self { limited: client.only_apps().map(|apps| (client.api_key, apps.to_vec())) }
+    }
+
     fn sees(&self, usage: &Usage, directory: &Directory) -> bool {
         let Some((api_key, apps)) = &self.limited else { return true };
         let own = usage.app.is_some() || usage.api_key.is_none_or(|of| of == *api_key);

@@ -1,6 +1,6 @@
 //! What can be asked of the ledger, and what it answers.
 
-use crate::quota::{Operator, Reading, Unit};
+use crate::quota::{Operator, Profile, Reading, Unit};
 
 use super::entry::{AnswerNotes, Fingerprint, PenaltyLevel, Plain, Scope, Seq, Size};
 
@@ -77,9 +77,16 @@ pub enum Command {
         api_key: Seq,
         change: ApiKeyChange,
     },
+    /// One that ships, by its name, or the operator's own.
     PutLimits {
         profile: String,
         operator: Operator,
+        own: Option<Box<Profile>>,
+    },
+    /// Percent of a limit, or of all without a number of their own, for critical calls only; 0: none.
+    PutReserve {
+        limit: Option<String>,
+        percent: u8,
     },
     PutCap {
         corp_id: String,

@@ -7,7 +7,7 @@ mod metered;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quota::{Cost, Operator};
+use crate::quota::{Cost, Operator, Profile};
 
 pub use metered::{
     AlertRaised, Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, Size, SizeLearned,
@@ -231,6 +231,19 @@ pub struct LimitsPut {
     pub overrides: Vec<CapOverride>,
     /// Percent of a limit at which an alert is raised.
     pub alert_at: Vec<u8>,
+    /// The limits themselves, where `profile` is the name of one that the operator wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_profile: Option<Profile>,
+    /// What only critical calls may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserves: Vec<Reserve>,
+}
+
+/// So many percent of a limit, or of all without a number of their own, that only critical calls may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    pub limit: Option<String>,
+    pub percent: u8,
 }
 
 /// An operator's own number for one limit, of one corp or of all that have none of their own.
@@ -247,6 +260,8 @@ pub struct CallPending {
     /// Reserved: an upper bound of what the call will turn out to take.
     pub cost: Cost,
     pub target: Target,
+    /// Limits in shadow mode that would have refused it.
+    pub shadowed: Vec<String>,
     /// The credential row whose token the call carries.
     pub credential: Option<Seq>,
     /// After this many milliseconds without an outcome the call counts as spent.

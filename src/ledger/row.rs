@@ -55,6 +55,8 @@ struct PendingDetail {
     units: Units,
     #[serde(flatten)]
     target: TargetDetail,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shadowed: Vec<String>,
 }
 
 #[derive(Serialize, serde::Deserialize, Default)]
@@ -235,12 +237,18 @@ impl Row {
         self.request_bytes = Some(x.request_bytes);
         self.request_sha256 = x.request_sha256;
         let units = Units::of(x.cost);
-        if x.reserved || x.retry_of.is_some() || units.is_some() || x.target != Target::default() {
+        if x.reserved
+            || x.retry_of.is_some()
+            || units.is_some()
+            || x.target != Target::default()
+            || !x.shadowed.is_empty()
+        {
             self.detail = json(&PendingDetail {
                 reserved: x.reserved,
                 retry_of: x.retry_of,
                 units: units.unwrap_or_default(),
                 target: TargetDetail::of(&x.target),
+                shadowed: x.shadowed.clone(),
             });
         }
     }
@@ -353,11 +361,12 @@ impl Row {
     }
 
     fn pending(&self) -> Result<CallPending, DamagedRow> {
-        let PendingDetail { reserved, retry_of, units, target } = self.detail()?;
+        let PendingDetail { reserved, retry_of, units, target, shadowed } = self.detail()?;
         Ok(CallPending {
             method: self.method.clone().ok_or_else(|| self.damaged("column method is empty"))?,
             cost: units.cost(self.need(self.cost, "cost")?),
             target: target.target().ok_or_else(|| self.damaged("column detail: bad hashes"))?,
+            shadowed,
             credential: self.credential_seq,
             timeout_ms: self.need(self.timeout_ms, "timeout_ms")?,
             request_bytes: self.need(self.request_bytes, "request_bytes")?,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quota::{Cost, Facets, Meters, Operator, shipped};
+use crate::quota::{Cost, Facets, Meters, Operator, Profile, shipped};
 
 use super::alerts::Alerts;
 use super::command::{Caller, RefusalKey};
 use super::directory::Directory;
-use super::entry::{CapOverride, Scope, Seq, Target};
+use super::entry::{CapOverride, Reserve, Scope, Seq, Target};
 use super::penalties::Penalties;
 use super::sizes::Sizes;
 
@@ -85,6 +85,8 @@ pub struct Limits {
     pub overrides: Vec<CapOverride>,
     /// Percent of a limit at which an alert is raised.
     pub alert_at: Vec<u8>,
+    pub own_profile: Option<Profile>,
+    pub reserves: Vec<Reserve>,
 }
 
 /// Percent of a limit at which an alert is raised, where the operator has not said otherwise.
@@ -97,6 +99,8 @@ impl Default for Limits {
             operator: Operator::Corp,
             overrides: Vec::new(),
             alert_at: ALERT_AT.to_vec(),
+            own_profile: None,
+            reserves: Vec::new(),
         }
     }
 }

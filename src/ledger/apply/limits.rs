@@ -13,8 +13,16 @@ pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
     for own in &state.limits.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, None);
     }
-    if (&state.limits.profile, state.limits.operator) != (&x.profile, x.operator)
-        && let Some(profile) = crate::quota::shipped(&x.profile, x.operator)
+    for reserve in &state.limits.reserves {
+        let _ = state.meters.set_reserve(reserve.limit.as_deref(), None);
+    }
+    let before = (&state.limits.profile, state.limits.operator, &state.limits.own_profile);
+    let profile = match &x.own_profile {
+        Some(own) => Some(own.for_operator(x.operator)),
+        None => crate::quota::shipped(&x.profile, x.operator),
+    };
+    if before != (&x.profile, x.operator, &x.own_profile)
+        && let Some(profile) = profile
     {
         // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
         in_flight(state, Meters::give_back);
@@ -24,11 +32,16 @@ pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
     for own in &x.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
     }
+    for reserve in &x.reserves {
+        let _ = state.meters.set_reserve(reserve.limit.as_deref(), Some(reserve.percent));
+    }
     state.limits = Limits {
         profile: x.profile.clone(),
         operator: x.operator,
         overrides: x.overrides.clone(),
         alert_at: x.alert_at.clone(),
+        own_profile: x.own_profile.clone(),
+        reserves: x.reserves.clone(),
     };
 }
 

@@ -3,7 +3,8 @@
 use crate::ledger::command::{ApiKeyChange, Command, Rejected, Reply};
 use crate::ledger::directory::App;
 use crate::ledger::entry::{
-    ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Scope, Seq,
+    ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Reserve, Scope,
+    Seq,
 };
 use crate::ledger::state::{Limits, State};
 use crate::quota;
@@ -36,13 +37,8 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
             create_api_key(state, name, scopes, &apps, apis, fingerprint)
         }
         Command::SetApiKey { api_key, change } => set_api_key(state, api_key, change),
-        Command::PutLimits { profile, operator } => {
-            if quota::shipped(&profile, operator).is_none() {
-                let known = quota::shipped_names().join(", ");
-                return Decision::invalid(format!("unknown profile `{profile}`; use one of: {known}"));
-            }
-            put_limits(state, LimitsPut { profile, operator, ..current(state) })
-        }
+        Command::PutLimits { profile, operator, own } => use_profile(state, profile, operator, own),
+        Command::PutReserve { limit, percent } => put_reserve(state, limit, percent),
         Command::PutCap { corp_id, limit, cap } => put_cap(state, &corp_id, limit, cap),
         Command::PutAlertAt { percents } => put_alert_at(state, percents),
         other => Decision::invalid(format!("not an administrative act: {other:?}")),
@@ -208,10 +204,9 @@ fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Dec
         None => return unknown_corp(corp_id),
     };
     let current = &state.limits;
-    let profile = quota::shipped(&current.profile, current.operator);
-    let fits: Vec<String> = profile
-        .iter()
-        .flat_map(|profile| &profile.limits)
+    let fits: Vec<String> = state
+        .meters
+        .limits()
         .filter(|limit| corp.is_none() || limit.scope.has(quota::Dimension::Corp))
         .map(|limit| limit.name.to_string())
         .collect();
@@ -245,8 +240,58 @@ fn put_alert_at(state: &State, mut percents: Vec<u8>) -> Decision {
 
 /// What is in force, to be changed in one point.
 fn current(state: &State) -> LimitsPut {
-    let Limits { profile, operator, overrides, alert_at } = state.limits.clone();
-    LimitsPut { profile, operator, overrides, alert_at }
+    let Limits { profile, operator, overrides, alert_at, own_profile, reserves } = state.limits.clone();
+    LimitsPut { profile, operator, overrides, alert_at, own_profile, reserves }
+}
+
+fn use_profile(
+    state: &State,
+    profile: String,
+    operator: quota::Operator,
+    own: Option<Box<quota::Profile>>,
+) -> Decision {
+    let ships = quota::shipped(&profile, operator).is_some();
+    match &own {
+        None if !ships => {
+            let known = quota::shipped_names().join(", ");
+            return Decision::invalid(format!(
+                "unknown profile `{profile}`; use one of {known}, or give the file of your own"
+            ));
+        }
+        // An auditor who reads the name takes it for the one that ships.
+        Some(_) if quota::shipped_names().contains(&&*profile) => {
+            return Decision::invalid(format!(
+                "`{profile}` is the name of a profile that ships; choose another"
+            ));
+        }
+        Some(own) => {
+            if let Err(error) = own.for_operator(operator).check() {
+                return Decision::invalid(error.to_string());
+            }
+        }
+        None => {}
+    }
+    put_limits(state, LimitsPut { profile, operator, own_profile: own.map(|own| *own), ..current(state) })
+}
+
+fn put_reserve(state: &State, limit: Option<String>, percent: u8) -> Decision {
+    if percent > 90 {
+        return Decision::invalid("a reserve is at most 90 percent of a limit");
+    }
+    if let Some(limit) = limit.as_deref()
+        && !state.meters.limits().any(|known| *known.name == *limit)
+    {
+        return Decision::invalid(format!(
+            "`{limit}` is not a limit of the active profile; `limits list` shows all"
+        ));
+    }
+    let mut reserves = state.limits.reserves.clone();
+    reserves.retain(|reserve| reserve.limit != limit);
+    if percent > 0 {
+        reserves.push(Reserve { limit, percent });
+    }
+    reserves.sort_by(|a, b| a.limit.cmp(&b.limit));
+    put_limits(state, LimitsPut { reserves, ..current(state) })
 }
 
 fn put_limits(state: &State, put: LimitsPut) -> Decision {

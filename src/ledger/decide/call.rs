@@ -1,11 +1,11 @@
 //! Calls: permission, outcome, refusal.
 
-use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Reply, Unauthorized};
+use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Reply, To, Unauthorized};
 use crate::ledger::directory::{ApiKey, App};
 use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Refs, Scope, Seq, Target};
 use crate::ledger::penalties::{self, Penalty};
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
-use crate::quota::{self, Cost, Facets, Judgement, Reading};
+use crate::quota::{self, Cost, Dimension, Facets, Judgement, Reading};
 
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
@@ -48,7 +48,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         Err(refusal) => return refused(refusal),
     };
     let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
-    let one_by_one = tells_members_apart(state, api_name);
+    let one_by_one = admit.ask.to != To::Nobody && tells_members_apart(state, api_name);
     let (cost, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
     if state.members_pending + target.members.len() > MEMBERS_PENDING_MAX {
         return refused(Refusal::Busy);
@@ -59,7 +59,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
             let key = refusal_key(&reading.limit);
             limit_refused(state, key, reading, retry_at, named, now)
         }
-        Judgement::Admitted { binding, .. } => {
+        Judgement::Admitted { binding, shadowed } => {
             let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
             let alerts = alert::raised(state, &facets, &cost, account_cap, binding.as_ref(), now);
             let pending = state.head + 1 + u64::from(named.is_some());
@@ -68,6 +68,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
                 method: admit.method,
                 cost,
                 target,
+                shadowed: shadowed.iter().map(|refusal| refusal.reading.limit.to_string()).collect(),
                 credential,
                 timeout_ms: admit.timeout_ms,
                 request_bytes: admit.request_bytes,
@@ -89,8 +90,9 @@ pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -
 }
 
 /// Whether a limit on this API counts for each member.
-pub(super) fn tells_members_apart(_state: &State, _api_name: &str) -> bool {
-    false
+pub(super) fn tells_members_apart(state: &State, api_name: &str) -> bool {
+    let mut limits = state.meters.limits();
+    limits.any(|limit| limit.scope.has(Dimension::Member) && limit.matches(api_name))
 }
 
 fn facets<'a>(

@@ -167,6 +167,7 @@ fn admin(world: &World, op: &Op) -> Option<Command> {
             Command::PutCap { corp_id: format!("corp{corp}"), limit, cap }
         }
         Op::Operator(provider) => Command::PutLimits {
+            own: None,
             profile: "qyh-2015".to_owned(),
             operator: if provider { Operator::Provider } else { Operator::Corp },
         },

@@ -89,7 +89,14 @@ fn introducing() -> impl Strategy<Value = Body> {
         (text(), any::<bool>(), proptest::collection::vec(own, 0..3)).prop_map(
             |(profile, one, overrides)| {
                 let operator = if one { Operator::Corp } else { Operator::Provider };
-                Body::LimitsPut(LimitsPut { profile, operator, overrides, alert_at: vec![80] })
+                Body::LimitsPut(LimitsPut {
+                    profile,
+                    operator,
+                    overrides,
+                    alert_at: vec![80],
+                    own_profile: None,
+                    reserves: Vec::new(),
+                })
             }
         ),
         proptest::sample::select(vec![
@@ -163,6 +170,7 @@ fn call() -> impl Strategy<Value = Body> {
                     method,
                     cost,
                     target,
+                    shadowed: if reserved { vec!["a-limit".to_owned()] } else { Vec::new() },
                     credential,
                     timeout_ms,
                     request_bytes,

@@ -1,0 +1,96 @@
+//! When each limit in use is exhausted, at the pace of the last minutes.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use crate::ledger::LedgerHandle;
+use crate::ledger::entry::Scope;
+
+use super::params;
+use super::problem::Problem;
+use super::usage::{self, UsageQuery, UsageRow, Viewer};
+use super::{HttpState, authenticate};
+
+#[derive(Debug, Serialize)]
+pub struct Forecast {
+    pub forecast: Vec<Row>,
+    /// There is more than one answer shows.
+    pub truncated: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Row {
+    #[serde(flatten)]
+    pub usage: UsageRow,
+    /// What is used in a minute at the pace of the last minutes, rounded up.
+    pub per_minute: u64,
+    /// When the limit is used up if that goes on; null: it frees as fast as it fills, or nothing was used lately.
+    pub exhausted_at: Option<String>,
+    pub exhausted_in_seconds: Option<u64>,
+}
+
+pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let client = authenticate(&state, &request, Scope::Report)?;
+    let query: UsageQuery = params::query(&request)?;
+    let viewer = Viewer::of(&client);
+    Ok(HttpResponse::Ok().json(report(&state.ledger, query, viewer).await?))
+}
+
+/// Those that are exhausted first come first.
+pub async fn report(ledger: &LedgerHandle, query: UsageQuery, viewer: Viewer) -> Result<Forecast, Problem> {
+    let (found, present, truncated) = usage::look(ledger, query, viewer).await?;
+    let mut forecast: Vec<Row> = found
+        .into_iter()
+        .map(|(usage, pace, window_ms)| {
+            let seconds = exhausted_in(usage.remaining, pace.amount, pace.over_ms, usage.cap, window_ms);
+            let at = |seconds: u64| {
+                present.instant(present.tick.saturating_add(seconds.min(1 << 40) as i64 * 1000))
+            };
+            Row {
+                per_minute: pace.amount.saturating_mul(60_000).div_ceil(pace.over_ms.max(1).cast_unsigned()),
+                exhausted_at: seconds.map(at),
+                exhausted_in_seconds: seconds,
+                usage,
+            }
+        })
+        .collect();
+    forecast.sort_by_key(|row| row.exhausted_in_seconds.unwrap_or(u64::MAX));
+    Ok(Forecast { forecast, truncated })
+}
+
+/// `window_ms`: of a window that slides, where what was used leaves again. At a pace that its cap bears for ever it is
+/// never exhausted.
+fn exhausted_in(remaining: u64, amount: u64, over_ms: i64, cap: u64, window_ms: Option<i64>) -> Option<u64> {
+    if remaining == 0 {
+        return Some(0);
+    }
+    if amount == 0 {
+        return None;
+    }
+    let over = u128::from(over_ms.max(1).cast_unsigned());
+    let borne = window_ms.is_some_and(|window| {
+        u128::from(amount) * u128::from(window.cast_unsigned()) <= u128::from(cap) * over
+    });
+    let ms = u128::from(remaining) * over / u128::from(amount);
+    (!borne).then(|| u64::try_from(ms / 1000).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exhausted_in;
+
+    #[test]
+    fn a_limit_is_exhausted_when_the_pace_of_the_last_minutes_has_used_the_rest() {
+        // 100 in 5 minutes, 200 left.
+        assert_eq!(exhausted_in(200, 100, 300_000, 1_000, None), Some(600));
+        assert_eq!(exhausted_in(0, 0, 300_000, 1_000, None), Some(0));
+        assert_eq!(exhausted_in(200, 0, 300_000, 1_000, None), None);
+    }
+
+    #[test]
+    fn a_sliding_window_that_bears_the_pace_is_never_exhausted() {
+        // 20 a minute: an hour bears 1,200 of it, but not 1,000.
+        assert_eq!(exhausted_in(900, 100, 300_000, 1_200, Some(3_600_000)), None);
+        assert_eq!(exhausted_in(900, 100, 300_000, 1_000, Some(3_600_000)), Some(2_700));
+    }
+}

@@ -1,0 +1,188 @@
+//! Which limits hold, and changing them.
+
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::entry::{CapOverride, Reserve, Scope};
+use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq};
+use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Profile, TextError, Unit};
+
+use super::params::{self, invalid_body, json};
+use super::problem::{self, Problem};
+use super::{HttpState, authenticate};
+
+#[derive(Serialize)]
+pub struct Listed {
+    pub limit: String,
+    pub apis: Apis,
+    /// Of those, the ones that do not count.
+    pub except: Apis,
+    /// Calls of these do not count once they turn out good.
+    pub free_if_ok: Apis,
+    /// What is counted apart.
+    pub per: Vec<Dimension>,
+    /// That of every corp without a number of its own.
+    pub cap: u64,
+    /// What the profile says.
+    pub profile_cap: u64,
+    /// The cap is multiplied by the enterprise's number of accounts.
+    pub per_account: bool,
+    /// The cap is a percentage of that number.
+    pub percent: bool,
+    pub unit: Unit,
+    pub window: String,
+    pub mode: Mode,
+    pub source: String,
+    pub note: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct Override {
+    pub corp_id: String,
+    pub limit: String,
+    pub cap: u64,
+}
+
+#[derive(Serialize)]
+pub struct List {
+    pub profile: String,
+    pub operator: Operator,
+    pub profiles: &'static [&'static str],
+    pub limits: Vec<Listed>,
+    pub overrides: Vec<Override>,
+    /// Percent of a limit at which an alert is raised.
+    pub alert_at: Vec<u8>,
+    /// Percent that only critical calls may use; `limit` null: of each limit without a number of its own.
+    pub reserves: Vec<Reserve>,
+}
+
+pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    authenticate(&state, &request, Scope::Report)?;
+    Ok(HttpResponse::Ok().json(list(&state.ledger).await?))
+}
+
+/// What is in force.
+pub async fn list(ledger: &LedgerHandle) -> Result<List, Problem> {
+    let list = ledger
+        .read(|state, _| {
+            // The same sign as on the command line stands for every corp without a number of its own.
+            let corp_id = |corp: Option<Seq>| match corp {
+                None => "*".to_owned(),
+                Some(corp) => {
+                    state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone())
+                }
+            };
+            let overrides = state.limits.overrides.iter();
+            List {
+                profile: state.limits.profile.clone(),
+                operator: state.limits.operator,
+                profiles: quota::shipped_names(),
+                limits: state.meters.limits().map(|limit| listed(limit, &state.limits.overrides)).collect(),
+                overrides: overrides
+                    .map(|own| Override {
+                        corp_id: corp_id(own.corp),
+                        limit: own.limit.clone(),
+                        cap: own.cap,
+                    })
+                    .collect(),
+                alert_at: state.limits.alert_at.clone(),
+                reserves: state.limits.reserves.clone(),
+            }
+        })
+        .await?;
+    Ok(list)
+}
+
+fn listed(limit: &Limit, overrides: &[CapOverride]) -> Listed {
+    let own = overrides.iter().find(|own| own.corp.is_none() && *own.limit == *limit.name);
+    let profile_cap = match limit.cap {
+        Cap::Fixed(number) | Cap::PerAccount(number) | Cap::PercentOfAccounts(number) => number,
+    };
+    Listed {
+        limit: limit.name.to_string(),
+        apis: limit.apis.clone(),
+        except: limit.except.clone(),
+        free_if_ok: limit.free_if_ok.clone(),
+        per: limit.scope.into(),
+        cap: own.map_or(profile_cap, |own| own.cap),
+        profile_cap,
+        per_account: limit.cap.needs_corp() && own.is_none(),
+        percent: matches!(limit.cap, Cap::PercentOfAccounts(_)) && own.is_none(),
+        unit: limit.unit,
+        window: limit.window.to_string(),
+        mode: limit.mode,
+        source: limit.source.clone(),
+        note: limit.note.clone(),
+    }
+}
+
+/// One change; exactly one member is given.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Change {
+    /// A profile that ships, by its name, or one of your own, as the text of its file.
+    Use {
+        profile: Option<String>,
+        toml: Option<String>,
+        operator: Option<Operator>,
+    },
+    /// `cap` null: the profile's again.
+    Cap {
+        corp_id: String,
+        limit: String,
+        cap: Option<u64>,
+    },
+    AlertAt(Vec<u8>),
+    Reserve {
+        limit: Option<String>,
+        percent: u8,
+    },
+    /// Only says whether the text of a profile is sound.
+    Check {
+        toml: String,
+    },
+}
+
+pub(super) async fn change(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+) -> Result<HttpResponse, Problem> {
+    authenticate(&state, &request, Scope::Admin)?;
+    let body = params::body(body)?;
+    let command = match json::<Change>(&body)? {
+        Change::Check { toml } => {
+            let Profile { name, limits, .. } = profile(&toml)?;
+            let checked = serde_json::json!({"profile": name, "limits": limits.len()});
+            return Ok(HttpResponse::Ok().json(checked));
+        }
+        Change::Use { profile: Some(profile), toml: None, operator } => {
+            Command::PutLimits { profile, operator: operator.unwrap_or(Operator::Corp), own: None }
+        }
+        Change::Use { profile: None, toml: Some(toml), operator } => {
+            let own = profile(&toml)?;
+            let operator = operator.unwrap_or(Operator::Corp);
+            Command::PutLimits { profile: own.name.clone(), operator, own: Some(Box::new(own)) }
+        }
+        Change::Use { .. } => return Err(invalid_body("use: give either profile or toml")),
+        Change::Cap { corp_id, limit, cap } => Command::PutCap { corp_id, limit, cap },
+        Change::AlertAt(percents) => Command::PutAlertAt { percents },
+        Change::Reserve { limit, percent } => Command::PutReserve { limit, percent },
+    };
+    match state.ledger.decide(command).await? {
+        Reply::Done { seq, changed } => {
+            let seq = changed.then_some(seq);
+            Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq, "changed": changed})))
+        }
+        Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
+        Reply::Rejected(rejected) => Err(invalid_body(rejected.to_string())),
+        _ => Err(Problem::internal(&"the ledger did not say whether the limits changed")),
+    }
+}
+
+fn profile(toml: &str) -> Result<Profile, Problem> {
+    Profile::from_toml(toml).map_err(|TextError { line, reason }| {
+        invalid_body(format!("toml, line {line}: {reason}; the profile in force stays")).with("line", line)
+    })
+}
