@@ -89,8 +89,8 @@ pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -
 }
 
 /// Whether a limit on this API counts for each member.
-pub(super) fn tells_members_apart(_state: &State, _api_name: &str) -> bool {
-    false
+pub(super) fn tells_members_apart(state: &State, api_name: &str) -> bool {
+    state.meters.tells_members_apart(api_name)
 }
 
 fn facets<'a>(
