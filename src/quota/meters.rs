@@ -98,6 +98,12 @@ impl Meters {
         self.limits.iter().map(|active| &active.limit)
     }
 
+    /// Whether calls of an API count for each member: only then have members to be given.
+    pub fn tells_members_apart(&self, api_name: &str) -> bool {
+        let mut stops = self.plan.route(api_name).iter().filter(|stop| stop.is_for(api_name));
+        stops.any(|stop| self.tracks[stop.track].is_per_member())
+    }
+
     /// Whether a call may go out now, against every limit that it matches, all or nothing. Changes nothing.
     pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Judgement {
         let now = self.latest(now);

@@ -91,8 +91,7 @@ pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -
 
 /// Whether a limit on this API counts for each member.
 pub(super) fn tells_members_apart(state: &State, api_name: &str) -> bool {
-    let mut limits = state.meters.limits();
-    limits.any(|limit| limit.scope.has(Dimension::Member) && limit.matches(api_name))
+    state.meters.tells_members_apart(api_name)
 }
 
 fn facets<'a>(

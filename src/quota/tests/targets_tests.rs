@@ -74,6 +74,20 @@ fn a_call_to_nobody_is_no_matter_of_a_limit_per_member() {
 }
 
 #[test]
+fn members_are_asked_for_only_where_a_limit_tells_them_apart() {
+    for (name, apis) in [
+        ("qyh-2015", &[][..]),
+        ("wecom-2020", &["message/send"][..]),
+        ("wecom-2023", &["message/send", "appchat/send"][..]),
+    ] {
+        let meters = Meters::new(&shipped(name, Operator::Corp).unwrap()).unwrap();
+        for api in ["message/send", "appchat/send", "user/get", "wedrive/file_list"] {
+            assert_eq!(meters.tells_members_apart(api), apis.contains(&api), "{name} {api}");
+        }
+    }
+}
+
+#[test]
 fn a_member_whose_hash_is_zero_is_not_everybody() {
     let mut meters = meters(&[MEMBER]);
     spend(&mut meters, &to(&[0]), 3, at(0));
