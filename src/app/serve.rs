@@ -88,7 +88,7 @@ impl Service {
             egress_ip = %config.egress_ip,
             "starting"
         );
-        let total_timeout = settings.total_timeout;
+        let (total_timeout, messages) = (settings.total_timeout, settings.messages);
         let (broker, gateway) = calling(&config, &opened, settings)?;
         tokio::spawn(broker::keep_fresh(Arc::downgrade(&broker)));
         if let Some(settings) = webhook_settings(&config)? {
@@ -100,7 +100,7 @@ impl Service {
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
         let drain = Arc::new(Drain::default());
-        let state = HttpState::new(&opened);
+        let state = HttpState::new(&opened, messages);
         let server = server(config.workers, listener, tls, &gateway, &state, &drain)?;
         let handle = server.handle();
         let scheme = if config.tls.is_some() { "https" } else { "http" };

@@ -169,6 +169,7 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
             timeout_ms: (gateway.settings.total_timeout + PENDING_MARGIN).as_millis() as u32,
             request_bytes: call.body.len,
             request_sha256: call.body.sha256,
+            once: None,
         });
         match gateway.ledger.decide(command).await.map_err(|error| ledger_failed(&error))? {
             LedgerReply::Admitted { pending, credential, reading } => {
@@ -213,7 +214,7 @@ fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
                 .header("retry-after", wait.to_string())
         }
         Refusal::Unauthorized(why) => Outgoing::own(&unauthorized(*why)),
-        Refusal::Busy => {
+        Refusal::Busy | Refusal::RemembersTooMuch => {
             Outgoing::own(&Reply::try_again("too many calls wait for their outcome; nothing was sent"))
                 .header("retry-after", "1")
         }

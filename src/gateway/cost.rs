@@ -26,10 +26,10 @@ const INLINE_MAX: usize = 64 * 1024;
 const BUSY: i64 = -1;
 
 /// Makes hashes of what is in one corp.
-struct Hasher<'a> {
-    vault: &'a Vault,
-    ledger_id: &'a str,
-    corp_id: &'a str,
+pub(crate) struct Hasher<'a> {
+    pub(crate) vault: &'a Vault,
+    pub(crate) ledger_id: &'a str,
+    pub(crate) corp_id: &'a str,
 }
 
 impl Hasher<'_> {
@@ -83,7 +83,7 @@ pub(super) async fn ask(
     Ok(ask.unwrap_or(Ask { to: To::Everyone, ..Ask::default() }))
 }
 
-fn ask_of(api: &str, demand: &Demand, hasher: &Hasher<'_>) -> Ask {
+pub(crate) fn ask_of(api: &str, demand: &Demand, hasher: &Hasher<'_>) -> Ask {
     let mut chat = 0;
     let to = match &demand.to {
         cost::To::Nobody => To::Nobody,
@@ -130,6 +130,21 @@ pub(super) fn not_sent(gateway: &Gateway, call: &Call, read: &Read) -> NotSent {
         in_corp(gateway, call.identity, |_, hasher| invalid(&call.ask.to, &shown, hasher))
     };
     NotSent { all, ..named.unwrap_or_default() }
+}
+
+/// The same where the client says what the answer was. Who was asked for is not known here one by one: the ledger takes
+/// off no more than was reserved.
+pub(crate) fn shown_not_sent(messages: Messages, api: &str, answer: &[u8], errcode: Option<i64>) -> NotSent {
+    let shown = cost::shown(api, answer);
+    let all = !messages.failed_count && shown.failed && errcode != Some(BUSY);
+    if messages.invalid_recipients_count {
+        return NotSent { all, ..NotSent::default() };
+    }
+    let mut named: Vec<&String> = shown.invalid_users.iter().chain(&shown.unlicensed_users).collect();
+    named.sort_unstable();
+    named.dedup();
+    let users = named.len() as u64 + u64::from(shown.invalid_others);
+    NotSent { users, parties: shown.invalid_parties, tags: shown.invalid_tags, all }
 }
 
 /// Of those that were asked for, the ones that the answer names; each once.

@@ -14,6 +14,8 @@ mod relay;
 mod spool;
 mod token;
 
+pub(crate) use cost::{Hasher, ask_of, shown_not_sent};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +56,7 @@ pub struct Settings {
 }
 
 /// What of a message counts although the answer says that it did not arrive. WeCom does not say.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Messages {
     /// A message that WeCom refused as a whole.
     pub failed_count: bool,

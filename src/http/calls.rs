@@ -8,37 +8,24 @@ use std::borrow::Cow;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::ledger::command::{Admit, Ask, Caller, NotSent, Outcome, Refusal, Unauthorized};
-use crate::ledger::entry::{AnswerNotes, Scope};
+use crate::gateway::shown_not_sent;
+use crate::ledger::command::{Caller, NotSent, Outcome, Refusal, Unauthorized};
+use crate::ledger::entry::{AnswerNotes, Body as EntryBody, Scope};
 use crate::ledger::{Command, Rejected, Reply, Seq};
 use crate::quota::Reading;
-use crate::wecom::catalogue;
 use crate::wecom::errmsg::ErrMsg;
-use crate::wecom::path::ApiName;
 
-use super::params::{self, invalid_body, json};
+use super::order::NewCall;
+use super::params::{self, invalid_body};
 use super::present::{self, Present};
 use super::problem::{self, Problem};
-use super::{Client, HttpState, authenticate};
+use super::{Client, HttpState, authenticate, many, once};
 
-const TIMEOUT_DEFAULT_SECS: u32 = 60;
-const TIMEOUT_MAX_SECS: u32 = 3600;
 const REASON_MAX: usize = 200;
 
 type Body = Result<Bytes, actix_web::Error>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewCall<'a> {
-    #[serde(borrow)]
-    app: Cow<'a, str>,
-    #[serde(borrow)]
-    api: Cow<'a, str>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    timeout_seconds: Option<u32>,
-}
 
 /// WeCom's answer can be passed on as it is: other members are ignored.
 #[derive(Deserialize)]
@@ -66,83 +53,143 @@ pub(super) async fn reserve(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
-    // Whoever sends it counts on being able to repeat the request; ignored, it would take twice.
-    if request.headers().contains_key("idempotency-key") {
-        let what = "Idempotency-Key is not supported yet; remove the header";
-        return Err(Problem::new(&problem::INVALID_HEADER, what));
-    }
+    let key = once::key(&request)?;
     let body = params::body(body)?;
-    let call: NewCall<'_> = json(&body)?;
-    let timeout = call.timeout_seconds.unwrap_or(TIMEOUT_DEFAULT_SECS);
-    let admit = admit(&client, call, timeout)?;
+    if many::is_list(&body) {
+        return many::reserve(state, client, key, &body).await;
+    }
+    if body.len() > super::BODY_MAX {
+        return Err(params::too_large());
+    }
+    let call: NewCall<'_> = params::json(&body)?;
+    let admit = call.admit(&state, &client, key.map(|key| once::of(key, &body, 0)))?;
     drop(client);
-    match state.ledger.decide(Command::Reserve(admit)).await? {
-        Reply::Admitted { pending, reading, .. } => Ok(created(pending, timeout, reading.as_ref())),
-        Reply::Refused(refusal) => Err(refused(&state, &refusal)),
+    let timeout = admit.timeout_ms / 1000;
+    let reply = state.ledger.decide(Command::Reserve(admit)).await?;
+    let reserved = reserved(&state, reply, timeout).await?;
+    let mut response = HttpResponse::Created();
+    if reserved.replayed {
+        response.insert_header((once::REPLAYED, "true"));
+    }
+    Ok(response.json(reserved.created))
+}
+
+/// What would become of a reservation; nothing is taken.
+pub(super) async fn check(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let client = authenticate(&state, &request, Scope::Call)?;
+    let body = params::body(body)?;
+    let call: NewCall<'_> = params::json(&body)?;
+    let admit = call.admit(&state, &client, None)?;
+    match state.ledger.decide(Command::Check(admit)).await? {
+        Reply::Checked { would, cost, readings } => {
+            let present = Present::read(&state.ledger, &*state.clock);
+            let limits = readings.iter().map(|reading| Checked::of(reading, present)).collect::<Vec<_>>();
+            let problem = match *would {
+                Reply::Refused(refusal) => refused(&state, &refusal).to_value(),
+                _ => Value::Null,
+            };
+            let would = if problem.is_null() { "admit" } else { "refuse" };
+            let answer = json!({"would": would, "cost": cost, "limits": limits, "problem": problem});
+            Ok(HttpResponse::Ok().json(answer))
+        }
+        _ => Err(Problem::internal(&"the ledger did not say what would become of a call")),
+    }
+}
+
+/// A limit as it stands without the call.
+#[derive(Serialize)]
+struct Checked<'a> {
+    limit: &'a str,
+    used: u64,
+    cap: u64,
+    remaining: u64,
+    window: String,
+    /// Null: never by itself.
+    resets_at: Option<String>,
+}
+
+impl<'a> Checked<'a> {
+    fn of(reading: &'a Reading, present: Present) -> Self {
+        Self {
+            limit: &reading.limit,
+            used: reading.used,
+            cap: reading.cap,
+            remaining: reading.remaining,
+            window: reading.window.to_string(),
+            resets_at: reading.resets_at.map(|tick| present.instant(tick)),
+        }
+    }
+}
+
+/// A call that was admitted, now or before.
+pub(super) struct Reserved {
+    pub(super) created: Created,
+    pub(super) replayed: bool,
+}
+
+pub(super) async fn reserved(
+    state: &HttpState,
+    reply: Reply,
+    timeout_seconds: u32,
+) -> Result<Reserved, Problem> {
+    match reply {
+        Reply::Admitted { pending, reading, .. } => {
+            let created = Created::new(pending, timeout_seconds, reading.as_ref());
+            Ok(Reserved { created, replayed: false })
+        }
+        Reply::Remembered { pending } => {
+            let created = told(state, pending, timeout_seconds).await?;
+            Ok(Reserved { created, replayed: true })
+        }
+        Reply::Refused(refusal) => Err(refused(state, &refusal)),
+        Reply::Rejected(rejected) => Err(Problem::new(&problem::KEY_REUSED, rejected.to_string())),
         _ => Err(Problem::internal(&"the ledger did not say whether a call is admitted")),
     }
 }
 
-fn admit(client: &Client, call: NewCall<'_>, timeout: u32) -> Result<Admit, Problem> {
-    if !(1..=TIMEOUT_MAX_SECS).contains(&timeout) {
-        return Err(invalid_body(format!("timeout_seconds must be 1 to {TIMEOUT_MAX_SECS}, not {timeout}")));
+/// What the client was told the first time.
+async fn told(state: &HttpState, pending: Seq, timeout_seconds: u32) -> Result<Created, Problem> {
+    let entry = state.reader.entry(pending).await?.map(|row| row.entry()).transpose();
+    let entry = entry.map_err(|error| Problem::internal(&error))?;
+    let Some(EntryBody::CallPending(x)) = entry.map(|entry| entry.body) else {
+        return Err(Problem::internal(&"a remembered call has no entry"));
+    };
+    let mut created = Created::new(pending, timeout_seconds, None);
+    if let Some(told) = x.told.filter(|told| !told.limit.is_empty()) {
+        created.limit = Some(told.limit);
+        created.used = Some(told.used);
+        created.cap = Some(told.cap);
+        created.remaining = Some(told.remaining);
     }
-    let Some((corp_id, agent_id)) = call.app.split_once('/') else {
-        return Err(invalid_body("app must be CORP_ID/AGENT_ID"));
-    };
-    let Some((app, _)) = client.directory.app(corp_id, agent_id) else {
-        let what = format!("app `{}` is unknown; add it with: wecom-ledger app add", call.app);
-        return Err(Problem::new(&problem::UNKNOWN_APP, what));
-    };
-    let known = catalogue::lookup(&call.api);
-    // A name that the ledger has seen before was checked then.
-    if known.is_none() && client.directory.api(&call.api).is_none() {
-        if let Some(name) = call.api.strip_prefix("/cgi-bin/").or(call.api.strip_prefix("cgi-bin/")) {
-            return Err(invalid_body(format!("api: leave /cgi-bin/ out: {name}")));
-        }
-        ApiName::parse(&format!("/cgi-bin/{}", call.api))
-            .map_err(|error| invalid_body(format!("api must be a name such as message/send: {error}")))?;
-    }
-    let method = match call.method.as_deref() {
-        None => known.map_or("POST", |api| api.method),
-        Some(method @ ("GET" | "POST")) => method,
-        Some(other) => return Err(invalid_body(format!("method must be GET or POST, not `{other}`"))),
-    };
-    Ok(Admit {
-        caller: Caller::Key(client.api_key),
-        app,
-        method: method.to_owned(),
-        api: call.api.into_owned(),
-        ask: Ask::default(),
-        needs_credential: false,
-        not_credential: None,
-        retry_of: None,
-        timeout_ms: timeout * 1000,
-        request_bytes: 0,
-        request_sha256: None,
-    })
+    Ok(created)
 }
 
 /// The limit with the least share left is shown, with this call in it.
 #[derive(Serialize)]
-struct Created<'a> {
+pub(super) struct Created {
     call_id: Seq,
     timeout_seconds: u32,
-    limit: Option<&'a str>,
+    limit: Option<String>,
     used: Option<u64>,
     cap: Option<u64>,
     remaining: Option<u64>,
 }
 
-fn created(call_id: Seq, timeout_seconds: u32, reading: Option<&Reading>) -> HttpResponse {
-    HttpResponse::Created().json(Created {
-        call_id,
-        timeout_seconds,
-        limit: reading.map(|reading| &*reading.limit),
-        used: reading.map(|reading| reading.used),
-        cap: reading.map(|reading| reading.cap),
-        remaining: reading.map(|reading| reading.remaining),
-    })
+impl Created {
+    fn new(call_id: Seq, timeout_seconds: u32, reading: Option<&Reading>) -> Self {
+        Self {
+            call_id,
+            timeout_seconds,
+            limit: reading.map(|reading| reading.limit.to_string()),
+            used: reading.map(|reading| reading.used),
+            cap: reading.map(|reading| reading.cap),
+            remaining: reading.map(|reading| reading.remaining),
+        }
+    }
 }
 
 fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
@@ -161,6 +208,10 @@ fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
             Problem::new(&problem::NOT_ALLOWED, "this API key may not call this API for this app")
         }
         Refusal::Busy => Problem::new(&problem::BUSY, "too many calls are without an outcome").retry_after(1),
+        Refusal::RemembersTooMuch => {
+            let what = "too many requests with an Idempotency-Key are remembered, of 24 hours; without one it goes on";
+            Problem::new(&problem::BUSY, what).retry_after(60)
+        }
         Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
             Problem::internal(&"a reservation was asked for a credential")
         }
@@ -174,7 +225,7 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
     let body = params::body(body)?;
-    let Posted { errcode, errmsg, http_status, latency_us, response_bytes } = json(&body)?;
+    let Posted { errcode, errmsg, http_status, latency_us, response_bytes } = params::json(&body)?;
     let http_status = http_status.unwrap_or(200);
     if !(100..=599).contains(&http_status) {
         return Err(invalid_body(format!("http_status must be 100 to 599, not {http_status}")));
@@ -186,17 +237,35 @@ pub(super) async fn post(
         }
         _ => AnswerNotes::default(),
     };
+    let id = params::seq(&request, "id")?;
+    let not_sent = not_sent(&state, &client, id, &body, errcode).await?;
     // SQLite's integers are signed.
     let bounded = |value: u64| value.min(i64::MAX as u64);
     let outcome = Outcome::Posted {
-        not_sent: NotSent::default(),
+        not_sent,
         errcode,
         http_status,
         latency_us: bounded(latency_us),
         response_bytes: bounded(response_bytes),
         answer,
     };
-    settle(&state, &client, params::seq(&request, "id")?, outcome).await
+    settle(&state, &client, id, outcome).await
+}
+
+/// What the answer shows as not sent, as far as that is not to count.
+async fn not_sent(
+    state: &HttpState,
+    client: &Client,
+    call: Seq,
+    answer: &[u8],
+    errcode: Option<i64>,
+) -> Result<NotSent, Problem> {
+    if state.messages.failed_count && state.messages.invalid_recipients_count {
+        return Ok(NotSent::default());
+    }
+    let api = state.reader.entry(call).await?.and_then(|row| row.api);
+    let api = api.and_then(|api| client.directory.apis.get(&api)).map_or("", String::as_str);
+    Ok(shown_not_sent(state.messages, api, answer, errcode))
 }
 
 pub(super) async fn void(
@@ -206,7 +275,7 @@ pub(super) async fn void(
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
     let body = params::body(body)?;
-    let Voided { reason } = if body.is_empty() { Voided { reason: None } } else { json(&body)? };
+    let Voided { reason } = if body.is_empty() { Voided { reason: None } } else { params::json(&body)? };
     let reason = reason.unwrap_or(Cow::Borrowed("not_sent"));
     if reason.is_empty() || reason.len() > REASON_MAX || reason.chars().any(char::is_control) {
         return Err(invalid_body(format!(

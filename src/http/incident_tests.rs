@@ -42,7 +42,7 @@ async fn an_incident_says_what_was_counted_and_who_had_spent_it() {
         "minute",
         "corp",
         45009,
-        "17",
+        "1576065934_28_e0fa",
         "203.0.113.7",
         null,
         false,

@@ -11,7 +11,10 @@ mod health;
 pub mod incidents;
 mod known;
 pub mod limits;
+mod many;
 pub mod members;
+mod once;
+mod order;
 mod params;
 pub mod penalties;
 pub mod present;
@@ -24,6 +27,8 @@ mod call_tests;
 #[cfg(test)]
 mod incident_tests;
 #[cfg(test)]
+mod once_tests;
+#[cfg(test)]
 mod problem_tests;
 #[cfg(test)]
 mod tests;
@@ -34,9 +39,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::datadir::Opened;
+use crate::gateway::Messages;
 use crate::ledger::LedgerHandle;
 use crate::store::sqlite::Reader;
 use crate::vault::Vault;
@@ -54,17 +61,22 @@ pub struct HttpState {
     pub reader: Reader,
     pub vault: Arc<Vault>,
     pub clock: Arc<dyn Clock>,
+    messages: Messages,
     draining: Arc<AtomicBool>,
+    /// Places for requests that reserve many calls.
+    many: Arc<Semaphore>,
 }
 
 impl HttpState {
-    pub fn new(opened: &Opened) -> Self {
+    pub fn new(opened: &Opened, messages: Messages) -> Self {
         Self {
             ledger: opened.ledger.clone(),
             reader: opened.reader.clone(),
             vault: Arc::clone(&opened.vault),
             clock: Arc::clone(&opened.clock),
+            messages,
             draining: Arc::default(),
+            many: Arc::new(Semaphore::new(many::AT_ONCE)),
         }
     }
 
@@ -91,7 +103,11 @@ pub fn configure(cfg: &mut ServiceConfig) {
         web::scope("/v1")
             .app_data(PayloadConfig::new(BODY_MAX))
             .wrap(DefaultHeaders::new().add(("cache-control", "no-store")))
-            .service(only("/calls", "POST", web::post().to(calls::reserve)))
+            .service(
+                only("/calls", "POST", web::post().to(calls::reserve))
+                    .app_data(PayloadConfig::new(many::BODY_MAX)),
+            )
+            .service(only("/calls/check", "POST", web::post().to(calls::check)))
             .service(only("/calls/{id}/post", "POST", web::post().to(calls::post)))
             .service(only("/calls/{id}/void", "POST", web::post().to(calls::void)))
             .service(only("/entries", "GET", web::get().to(entries::page)))

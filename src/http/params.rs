@@ -46,12 +46,15 @@ pub(super) fn seq(request: &HttpRequest, name: &str) -> Result<u64, Problem> {
         .map_err(|_| Problem::new(&problem::NOT_FOUND, format!("`{text}` is not the number of an entry")))
 }
 
+pub(super) fn too_large() -> Problem {
+    let what = "the body is larger than 64 KiB, or than 1 MiB where it lists calls";
+    Problem::new(&problem::BODY_TOO_LARGE, what)
+}
+
 /// A body that was read as a whole.
 pub(super) fn body(body: Result<Bytes, actix_web::Error>) -> Result<Bytes, Problem> {
     body.map_err(|error| match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => {
-            Problem::new(&problem::BODY_TOO_LARGE, "the body is larger than 64 KiB")
-        }
+        Some(PayloadError::Overflow) => too_large(),
         _ => Problem::new(&problem::INVALID_BODY, "the body could not be read to its end"),
     })
 }

@@ -52,9 +52,11 @@ types! {
     CONFLICT = "conflict", 409, "It does not fit what is there",
         "Do what `detail` says, then try again.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
-        "Bodies here are a few short members, 64 KiB at most.";
+        "Bodies here are a few short members, 64 KiB at most; a list of calls has 1 MiB at most.";
     BLOCKED_BY_WECOM = "blocked-by-wecom", 429, "WeCom blocks this API for a time",
         "It said that a limit is used up. Nothing was sent. /v1/incidents shows who had used it; wait until `retry_at`.";
+    KEY_REUSED = "idempotency-key-reused", 422, "The Idempotency-Key belongs to another request",
+        "A key stands for one request, byte by byte, for 24 hours. Use a new key for a new request.";
     LIMIT_EXCEEDED = "limit-exceeded", 429, "A limit has no room for this call",
         "Nothing was taken. Wait until `retry_at`; /v1/usage shows who has used the limit.";
     INTERNAL = "internal", 500, "The service failed",
@@ -106,6 +108,11 @@ impl Problem {
 
     pub fn method_not_allowed(allow: &str) -> Self {
         Self::new(&METHOD_NOT_ALLOWED, format!("use {allow} here")).header(header::ALLOW, allow)
+    }
+
+    /// As a member of another answer.
+    pub fn to_value(&self) -> Value {
+        serde_json::to_value(Body::from(self)).unwrap_or_default()
     }
 
     /// Something that can't happen, said without showing its inside to a client.

@@ -29,7 +29,8 @@ impl World {
         let admin = datadir::init(dir.path()).await.unwrap().api_key.expose_secret().to_owned();
         let registration = Registration { instance: "test".to_owned(), egress_ip: "default".to_owned() };
         let opened = datadir::open(dir.path(), Some(registration)).await.unwrap();
-        let world = Self { state: HttpState::new(&opened), admin, _dir: dir };
+        let messages = Messages { failed_count: true, invalid_recipients_count: true };
+        let world = Self { state: HttpState::new(&opened, messages), admin, _dir: dir };
         for label in APPS {
             let (corp_id, agent_id) = label.split_once('/').unwrap();
             world.act(Command::PutCorp { corp_id: corp_id.to_owned(), account_cap: 100 }).await;

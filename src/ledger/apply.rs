@@ -40,6 +40,10 @@ pub fn apply(state: &mut State, entry: &Entry) {
             }
             let what = if x.reserved { PendingWhat::Reserved } else { PendingWhat::Call };
             take(state, entry, what, x.cost, Some(&x.target), deadline);
+            if let (Some(once), Some(pending)) = (&x.once, state.pendings.get_mut(&entry.seq)) {
+                pending.once = true;
+                state.remembered.keep(entry.refs.api_key.unwrap_or(0), once, entry.seq, entry.tick);
+            }
         }
         Body::CallPosted(x) => settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))), 0),
         Body::CallExpired(x) => settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS),
@@ -216,6 +220,7 @@ fn take(
         target: target.filter(|target| **target != Target::default()).cloned().map(Box::new),
         tick: entry.tick,
         deadline,
+        once: false,
     };
     let name = api_name(&state.directory, pending.api);
     state.meters.take(&pending.facets(name), &cost, moment(entry, 0));

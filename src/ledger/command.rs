@@ -1,8 +1,8 @@
 //! What can be asked of the ledger, and what it answers.
 
-use crate::quota::{Operator, Profile, Reading, Unit};
+use crate::quota::{Cost, Operator, Profile, Reading, Unit};
 
-use super::entry::{AnswerNotes, Fingerprint, PenaltyLevel, Plain, Scope, Seq, Size};
+use super::entry::{AnswerNotes, Fingerprint, Once, PenaltyLevel, Plain, Scope, Seq, Size};
 
 /// The time of a decision: see `clock`.
 pub use crate::quota::Moment as Now;
@@ -96,6 +96,10 @@ pub enum Command {
     Admit(Admit),
     /// Admits a call that the client makes itself; only such a call can be settled by a client.
     Reserve(Admit),
+    /// What would become of it; takes nothing and writes nothing.
+    Check(Admit),
+    /// Decided one after the other, each on its own, and committed together.
+    Together(Vec<Command>),
     Settle {
         pending: Seq,
         outcome: Outcome,
@@ -192,6 +196,8 @@ pub struct Admit {
     pub timeout_ms: u32,
     pub request_bytes: u64,
     pub request_sha256: Option<[u8; 32]>,
+    /// The client may send its request again, and must not take twice by that.
+    pub once: Option<Once>,
 }
 
 /// What a call asks for beyond being a call; what it costs is decided by what the ledger knows of sizes.
@@ -315,6 +321,17 @@ pub enum Reply {
         credential: Option<Seq>,
         reading: Option<Reading>,
     },
+    /// The same request came before, and was admitted then.
+    Remembered {
+        pending: Seq,
+    },
+    Checked {
+        would: Box<Reply>,
+        cost: Cost,
+        /// Every limit that has to do with the call, as it stands without it.
+        readings: Vec<Reading>,
+    },
+    Together(Vec<Reply>),
     /// Permission is not given; nothing was taken.
     Refused(Refusal),
     Settled {
@@ -364,6 +381,8 @@ pub enum Refusal {
     NoCredential,
     /// Too many calls without an outcome.
     Busy,
+    /// Too many requests are remembered that may come again.
+    RemembersTooMuch,
     /// The credential can't be fetched now.
     CredentialUnavailable {
         errcode: Option<i64>,

@@ -4,6 +4,7 @@
 //! known by the `seq` of the entry that introduced them, so the log explains itself without any other table.
 
 mod metered;
+mod once;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ pub use metered::{
     AlertRaised, Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, Size, SizeLearned,
     UsageDeclared, WebhookDelivered,
 };
+pub use once::{Once, ShortDigest, Told};
 
 /// The position of an entry in the log: dense from 1. As a reference, 0 never occurs.
 pub type Seq = u64;
@@ -272,6 +274,10 @@ pub struct CallPending {
     pub reserved: bool,
     /// The earlier attempt that this one repeats after a refreshed credential.
     pub retry_of: Option<Seq>,
+    /// The client may send the request again.
+    pub once: Option<Once>,
+    /// What it is told then.
+    pub told: Option<Told>,
 }
 
 /// Who or what a call reaches, where a limit tells them apart. Hashes are keyed: nobody is named here.

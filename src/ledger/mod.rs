@@ -10,6 +10,7 @@ pub mod directory;
 pub mod entry;
 pub mod kind;
 pub mod penalties;
+pub mod remembered;
 pub mod row;
 pub mod sizes;
 pub mod state;

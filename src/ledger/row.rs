@@ -4,7 +4,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::entry::{
     AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated,
-    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, PenaltyStarted, Refs, Seq, Target,
+    CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, Once, PenaltyStarted, Refs, Seq,
+    Target, Told,
 };
 use super::kind::Kind;
 use super::units::{TargetDetail, Units};
@@ -57,6 +58,10 @@ struct PendingDetail {
     target: TargetDetail,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     shadowed: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once: Option<Once>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<Told>,
 }
 
 #[derive(Serialize, serde::Deserialize, Default)]
@@ -237,18 +242,17 @@ impl Row {
         self.request_bytes = Some(x.request_bytes);
         self.request_sha256 = x.request_sha256;
         let units = Units::of(x.cost);
-        if x.reserved
-            || x.retry_of.is_some()
-            || units.is_some()
-            || x.target != Target::default()
-            || !x.shadowed.is_empty()
-        {
+        let special = x.once.is_some() || x.told.is_some() || !x.shadowed.is_empty();
+        let targeted = x.target != Target::default();
+        if x.reserved || x.retry_of.is_some() || units.is_some() || targeted || special {
             self.detail = json(&PendingDetail {
                 reserved: x.reserved,
                 retry_of: x.retry_of,
                 units: units.unwrap_or_default(),
                 target: TargetDetail::of(&x.target),
                 shadowed: x.shadowed.clone(),
+                once: x.once.clone(),
+                told: x.told.clone(),
             });
         }
     }
@@ -361,7 +365,7 @@ impl Row {
     }
 
     fn pending(&self) -> Result<CallPending, DamagedRow> {
-        let PendingDetail { reserved, retry_of, units, target, shadowed } = self.detail()?;
+        let PendingDetail { reserved, retry_of, units, target, shadowed, once, told } = self.detail()?;
         Ok(CallPending {
             method: self.method.clone().ok_or_else(|| self.damaged("column method is empty"))?,
             cost: units.cost(self.need(self.cost, "cost")?),
@@ -373,6 +377,8 @@ impl Row {
             request_sha256: self.request_sha256,
             reserved,
             retry_of,
+            once,
+            told,
         })
     }
 

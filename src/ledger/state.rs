@@ -12,6 +12,7 @@ use super::command::{Caller, RefusalKey};
 use super::directory::Directory;
 use super::entry::{CapOverride, Reserve, Scope, Seq, Target};
 use super::penalties::Penalties;
+use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
@@ -56,6 +57,7 @@ pub struct State {
     pub sizes: Sizes,
     pub penalties: Penalties,
     pub alerts: Alerts,
+    pub remembered: Remembered,
     /// (tick, pending) of every pending call and fetch.
     pub deadlines: BTreeSet<(i64, Seq)>,
     pub expired: BTreeMap<Seq, Pending>,
@@ -120,6 +122,8 @@ pub struct Pending {
     pub target: Option<Box<Target>>,
     pub tick: i64,
     pub deadline: i64,
+    /// The client may ask again for what it was told.
+    pub once: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +162,7 @@ impl Default for State {
             sizes: Sizes::default(),
             alerts: Alerts::default(),
             penalties: Penalties::default(),
+            remembered: Remembered::default(),
             deadlines: BTreeSet::new(),
             expired: BTreeMap::new(),
             processes: BTreeMap::new(),

@@ -216,7 +216,11 @@ impl<L: Log> Committer<L> {
     }
 
     fn after_commit(&mut self, state: State, replies: &[Reply], seen_at: Instant) {
-        self.answered_for.extend(replies.iter().filter_map(pending_of));
+        for reply in replies {
+            each_pending(reply, &mut |pending| {
+                self.answered_for.insert(pending);
+            });
+        }
         if self.answered_for.len() > 2 * state.pendings.len() + 1024 {
             self.answered_for.retain(|pending| state.pendings.contains_key(pending));
         }
@@ -239,12 +243,9 @@ impl<L: Log> Committer<L> {
     }
 
     fn answer(&mut self, answer: Answer, reply: Reply) {
-        let pending = pending_of(&reply);
-        if answer.send(Ok(reply)).is_err()
-            && let Some(pending) = pending
-        {
+        if let Err(Ok(reply)) = answer.send(Ok(reply)) {
             // Who asked has gone, so nothing will be sent, but nobody could prove it: it expires as spent.
-            self.shared.abandon(pending);
+            each_pending(&reply, &mut |pending| self.shared.abandon(pending));
         }
     }
 
@@ -259,11 +260,12 @@ impl<L: Log> Committer<L> {
     }
 }
 
-/// The pending entry that whoever gets this reply has to settle.
-pub(super) fn pending_of(reply: &Reply) -> Option<Seq> {
+/// The pending entries that whoever gets this reply has to settle.
+pub(super) fn each_pending(reply: &Reply, see: &mut impl FnMut(Seq)) {
     match reply {
-        Reply::Admitted { pending, .. } | Reply::Fetch { pending, .. } => Some(*pending),
-        _ => None,
+        Reply::Admitted { pending, .. } | Reply::Fetch { pending, .. } => see(*pending),
+        Reply::Together(replies) => replies.iter().for_each(|reply| each_pending(reply, see)),
+        _ => {}
     }
 }
 

@@ -15,7 +15,7 @@ use crate::ledger::entry::Seq;
 use crate::ledger::state::State;
 
 use super::Job;
-use super::batch::pending_of;
+use super::batch::each_pending;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -106,10 +106,8 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.answered.close();
-        if let Ok(Ok(reply)) = self.answered.try_recv()
-            && let Some(pending) = pending_of(&reply)
-        {
-            self.shared.abandon(pending);
+        if let Ok(Ok(reply)) = self.answered.try_recv() {
+            each_pending(&reply, &mut |pending| self.shared.abandon(pending));
         }
     }
 }

@@ -21,6 +21,10 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     pub(super) fn decide(&mut self, vault: &Vault, command: Command) -> Result<Reply, StoreError> {
+        if let Command::Together(commands) = command {
+            let each = commands.into_iter().map(|command| self.decide(vault, command));
+            return Ok(Reply::Together(each.collect::<Result<_, _>>()?));
+        }
         let Decision { drafts, erase, repeat, reply } = decide(self.state, command, self.now, self.process);
         for draft in drafts {
             self.append(vault, draft)?;

@@ -1,11 +1,12 @@
 //! Calls: permission, outcome, refusal.
 
-use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Reply, To, Unauthorized};
+use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Rejected, Reply, To, Unauthorized};
 use crate::ledger::directory::{ApiKey, App};
-use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Refs, Scope, Seq, Target};
+use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Refs, Scope, Seq, Target, Told};
 use crate::ledger::penalties::{self, Penalty};
+use crate::ledger::remembered::Before;
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
-use crate::quota::{self, Cost, Dimension, Facets, Judgement, Reading};
+use crate::quota::{self, Cost, Facets, Judgement, Reading};
 
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
@@ -14,6 +15,39 @@ pub const BLOCKED: &str = "blocked_by_wecom";
 
 /// The name that a refusal carries when a key may not do what it asked.
 pub const NOT_ALLOWED: &str = "not_allowed";
+
+/// A call that the client makes itself.
+pub(super) fn reserve(state: &State, admit: Admit, now: Now, process: Option<Seq>) -> Decision {
+    let known = state.app_of(admit.caller, admit.app).and_then(|_| admit.once.as_ref());
+    let before = known.map(|once| state.remembered.look(admit.caller.api_key().unwrap_or(0), once, now.tick));
+    match before {
+        Some(Before::Same(pending)) => Decision::reply(Reply::Remembered { pending }),
+        Some(Before::Other) => Decision::rejected(Rejected::Conflict(
+            "this Idempotency-Key came before with another request; use a new one".to_owned(),
+        )),
+        Some(Before::Full) => Decision::reply(Reply::Refused(Refusal::RemembersTooMuch)),
+        Some(Before::New) | None => self::admit(state, admit, now, process, true),
+    }
+}
+
+/// What would become of a reservation.
+pub(super) fn check(state: &State, admit: Admit, now: Now, process: Option<Seq>) -> Decision {
+    let (mut cost, mut readings) = (Cost::default(), Vec::new());
+    if let Some(app) =
+        state.app_of(admit.caller, admit.app).filter(|_| may_call(state, admit.caller, &admit.api))
+    {
+        let api = api_ref(state, &admit.api).0;
+        let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
+        let one_by_one = tells_members_apart(state, api_name);
+        let (asked, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
+        let facets = facets(state, app, &admit, (api, api_name), &target, process);
+        let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
+        readings = state.meters.readings(&facets, &asked, account_cap, now);
+        cost = asked;
+    }
+    let would = Box::new(self::admit(state, admit, now, process, true).reply);
+    Decision::reply(Reply::Checked { would, cost, readings })
+}
 
 pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>, reserved: bool) -> Decision {
     let refused = |refusal| Decision::reply(Reply::Refused(refusal));
@@ -75,12 +109,24 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
                 request_sha256: admit.request_sha256,
                 reserved,
                 retry_of: admit.retry_of,
+                told: admit.once.as_ref().map(|_| told(binding.as_ref())),
+                once: admit.once,
             });
             let drafts = named.into_iter().chain([draft(refs, body)]).chain(alerts).collect();
             let reply = Reply::Admitted { pending, credential, reading: binding };
             Decision { drafts, ..Decision::reply(reply) }
         }
     }
+}
+
+/// What the client is told of the limits, and is told again if it asks again.
+fn told(reading: Option<&Reading>) -> Told {
+    reading.map_or_else(Told::default, |it| Told {
+        limit: it.limit.to_string(),
+        used: it.used,
+        cap: it.cap,
+        remaining: it.remaining,
+    })
 }
 
 /// Judges a call against every limit that it matches.

@@ -92,7 +92,10 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
             Decision::one(Refs::default(), Body::StoreRecovered(StoreRecovered { reason }), done)
         }
         Command::Admit(admit) => call::admit(state, admit, now, process, false),
-        Command::Reserve(admit) => call::admit(state, admit, now, process, true),
+        Command::Reserve(admit) => call::reserve(state, admit, now, process),
+        Command::Check(admit) => call::check(state, admit, now, process),
+        // Each changes what the next one sees, so whoever applies decides them one by one.
+        Command::Together(_) => Decision::invalid("these commands are decided one by one"),
         Command::Settle { pending, outcome, caller } => settle::settle(state, pending, &outcome, caller, now),
         Command::Learn { app, size, call } => declare::learn(state, app, size, call, now),
         Command::DeclareSize { corp_id, agent_id, size, by } => {
@@ -186,7 +189,12 @@ pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
 /// Expires pendings of this process that nobody answers for any more: their outcome could not be written.
 pub fn decide_abandoned(state: &State, abandoned: &BTreeSet<Seq>) -> Vec<Draft> {
     let each: BTreeSet<Seq> = abandoned.iter().take(EXPIRE_BATCH).copied().collect();
-    each.into_iter().filter_map(|seq| expire(state, seq, "outcome_not_written")).collect()
+    // Whoever may send a request again will learn then what became of it, and may still make the call.
+    let comes_again = |seq: &Seq| state.pendings.get(seq).is_some_and(|pending| pending.once);
+    each.into_iter()
+        .filter(|seq| !comes_again(seq))
+        .filter_map(|seq| expire(state, seq, "outcome_not_written"))
+        .collect()
 }
 
 /// The reference of an API name, and the entry that introduces it if it is new.

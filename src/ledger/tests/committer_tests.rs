@@ -90,6 +90,7 @@ impl Fixture {
             timeout_ms: 10_000,
             request_bytes: 0,
             request_sha256: None,
+            once: None,
         })
     }
 

@@ -13,6 +13,7 @@ mod naive;
 mod naive_tokens;
 mod ops;
 mod penalty_tests;
+mod remembered_tests;
 mod row_tests;
 mod rule_tests;
 mod size_tests;

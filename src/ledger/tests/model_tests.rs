@@ -99,6 +99,7 @@ fn command(world: &World, who: usize, op: &Op) -> Option<Command> {
             timeout_ms,
             request_bytes: 1,
             request_sha256: None,
+            once: None,
         }),
         Op::Settle(which, how) => {
             let pending = any_call(world, which, |call| call.process == world.processes[who].seq)?;

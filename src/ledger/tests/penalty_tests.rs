@@ -23,6 +23,7 @@ fn admit(world: &World, app: Seq, api: &str) -> Command {
         timeout_ms: 10_000,
         request_bytes: 0,
         request_sha256: None,
+        once: None,
     })
 }
 

@@ -177,6 +177,8 @@ fn call() -> impl Strategy<Value = Body> {
                     request_sha256,
                     reserved,
                     retry_of,
+                    told: reserved.then(|| Told { limit: "a".to_owned(), used: 1, cap: 2, remaining: 1 }),
+                    once: reserved.then_some(Once { key: [1; 16], request: [2; 16], part: 3 }),
                 })
             },
         );

@@ -154,6 +154,7 @@ fn whoever_holds_another_apps_secret_settles_nothing() {
         timeout_ms: 1_000,
         request_bytes: 0,
         request_sha256: None,
+        once: None,
     };
     let Reply::Admitted { pending, .. } = act(&mut world, Command::Reserve(admit)) else { panic!() };
     let void = |caller| {
@@ -233,6 +234,7 @@ fn a_reservation_outlives_the_process_that_took_it() {
         timeout_ms: 600_000,
         request_bytes: 0,
         request_sha256: None,
+        once: None,
     };
     let Reply::Admitted { pending, .. } = act(&mut world, Command::Reserve(admit)) else { panic!() };
     let process = world.processes[0].seq.unwrap();
