@@ -15,7 +15,8 @@ use crate::ledger::{Kind, Reply};
 async fn a_call_is_reserved_and_posted_with_what_wecom_said() {
     let world = World::new().await;
     let (id, key) = world.key(&[Scope::Call], &APPS[..1]).await;
-    let order = json!({"app": APPS[0], "api": "message/send", "method": "POST", "timeout_seconds": 5});
+    let order = json!({"app": APPS[0], "api": "message/send", "method": "POST", "timeout_seconds": 5,
+        "recipients": {"touser": "zhangsan"}});
     let reserved = world.post("/v1/calls", &key, &order).await;
     assert_eq!(reserved.status, 201);
     let call = reserved.body["call_id"].as_u64().unwrap();
@@ -51,8 +52,7 @@ async fn a_voided_call_gives_back_what_it_took() {
             .await;
         assert_eq!(voided.status, 200);
     }
-    let reserved =
-        world.post("/v1/calls", &world.admin, &json!({"app": APPS[0], "api": "message/send"})).await;
+    let reserved = world.post("/v1/calls", &world.admin, &json!({"app": APPS[0], "api": "user/get"})).await;
     assert_eq!(reserved.body["used"], 1);
 }
 
