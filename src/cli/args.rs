@@ -325,10 +325,11 @@ pub struct Declared {
     /// The enterprise, or one app of it
     #[arg(value_name = "CORP_ID[/AGENT_ID]", value_parser = owner)]
     pub owner: (String, Option<String>),
-    /// calls, person_times, accounts, apps, domains or reads
+    /// person_times, accounts, apps or domains
     #[arg(value_parser = unit)]
     pub unit: Unit,
-    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    /// Below zero it takes back, which only a limit without a window can: -1 for an app that was deleted
+    #[arg(allow_negative_numbers = true)]
     pub amount: i64,
     /// What it is, for whoever reads the ledger
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -343,7 +344,7 @@ fn owner(text: &str) -> Result<(String, Option<String>), String> {
 }
 
 fn unit(text: &str) -> Result<Unit, String> {
-    let known = "calls, person_times, accounts, apps, domains or reads";
+    let known = "person_times, accounts, apps or domains";
     serde_json::from_value(text.into()).map_err(|_| format!("unknown unit; use {known}"))
 }
 

@@ -177,7 +177,11 @@ pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, 
 pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answer, Failure> {
     let Declared { owner: (corp_id, agent_id), unit, amount, note } = declared;
     let of = agent_id.as_ref().map_or_else(|| corp_id.clone(), |agent_id| format!("{corp_id}/{agent_id}"));
-    let what = format!("{amount} {} of {of} count as spent from now on", word(&unit));
+    let unit_name = word(&unit);
+    let what = match amount {
+        ..0 => format!("{} {unit_name} of {of} count no more", amount.unsigned_abs()),
+        _ => format!("{amount} {unit_name} of {of} count as spent from now on"),
+    };
     act(opened, Command::Declare { corp_id, agent_id, unit, amount, note }, what).await
 }
 

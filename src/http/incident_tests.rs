@@ -145,8 +145,7 @@ async fn a_penalty_is_listed_until_somebody_clears_it() {
 async fn usage_that_no_call_shows_is_declared_by_an_administrator() {
     let world = World::new().await;
     let (_, key) = world.key(&[Scope::Call, Scope::Report], &[]).await;
-    let declared =
-        json!({"corp_id": "corp1", "agent_id": "1000002", "unit": "calls", "amount": 7, "note": "by hand"});
+    let declared = json!({"corp_id": "corp1", "agent_id": "1000002", "unit": "person_times", "amount": 7, "note": "by hand"});
     assert_eq!(world.post("/v1/usage/declare", &key, &declared).await.problem(), (403, "missing-scope"));
     let answer = world.post("/v1/usage/declare", &world.admin, &declared).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
@@ -154,13 +153,14 @@ async fn usage_that_no_call_shows_is_declared_by_an_administrator() {
     let shown = ["kind", "corp_id", "agent_id", "unit", "amount", "note"].map(|name| entry[name].clone());
     assert_eq!(
         shown.to_vec(),
-        *json!(["usage.declared", "corp1", "1000002", "calls", 7, "by hand"]).as_array().unwrap()
+        *json!(["usage.declared", "corp1", "1000002", "person_times", 7, "by hand"]).as_array().unwrap()
     );
     for (member, value, expected) in [
         ("corp_id", json!("corp9"), (404, "not-found")),
         ("agent_id", json!("9"), (404, "not-found")),
         ("amount", json!(0), (400, "invalid-body")),
         ("amount", json!(-1), (400, "invalid-body")),
+        ("unit", json!("calls"), (400, "invalid-body")),
         ("unit", json!("apples"), (400, "invalid-body")),
         ("note", json!("a\nb"), (400, "invalid-body")),
     ] {

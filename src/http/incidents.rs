@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::Datelike as _;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::canonical::instant;
+use crate::ledger::decide::until_midnight;
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::{Blocks, Body, PenaltyLevel, PenaltyStarted, Scope};
 use crate::ledger::penalties::Penalty;
 use crate::ledger::{LedgerHandle, Row, Seq};
-use crate::quota::{Dimension, Limit, Unit};
+use crate::quota::{Dimension, Limit, Unit, Window};
 use crate::store::sqlite::{Counted, Reader};
 
 use super::params::{self, invalid, number};
@@ -268,12 +270,43 @@ async fn spent(
     let per_ip = x.blocks == Blocks::EgressIp;
     let egress_ip =
         known.egress_ips.iter().find(|(_, seq)| **seq == x.whose && per_ip).map(|(ip, _)| ip.as_str());
-    // Of a window without a length, the last minute says most.
-    let window_ms = limit.window.longest_ms().unwrap_or(WINDOWS_MS[0]);
+    let window_ms = so_far(limit.window, row.at);
     let share = Share { of, egress_ip, unit: limit.unit, window_ms };
     let matches = |it: &Row| {
         let name = it.api.and_then(|api| directory.apis.get(&api)).map_or("", String::as_str);
         limit.matches(name)
     };
     Ok(vec![spenders::spent(reader, directory, share, row, matches, only).await?])
+}
+
+/// How long the window had lasted at a wall time.
+fn so_far(window: Window, at: i64) -> i64 {
+    const DAY_MS: i64 = 86_400_000;
+    let of_day = DAY_MS - until_midnight(at);
+    match window {
+        Window::Sliding { ms } => ms,
+        Window::Day => of_day,
+        Window::Month => {
+            // At the noon of that day in China it is the same day in UTC.
+            let noon = chrono::DateTime::from_timestamp_millis(at - of_day + DAY_MS / 2).unwrap_or_default();
+            i64::from(noon.day0()) * DAY_MS + of_day
+        }
+        // Of a window without a length, the last minute says most.
+        Window::Concurrent | Window::Total => WINDOWS_MS[0],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calendar_window_began_with_the_day_or_the_month_in_china() {
+        let at = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis();
+        let hour = 3_600_000;
+        assert_eq!(so_far(Window::Day, at("2026-03-02T05:00:00+08:00")), 5 * hour);
+        assert_eq!(so_far(Window::Month, at("2026-03-02T05:00:00+08:00")), 29 * hour);
+        assert_eq!(so_far(Window::Month, at("2026-03-01T00:00:00+08:00")), 0);
+        assert_eq!(so_far(Window::Month, at("2026-02-28T23:00:00+08:00")), (28 * 24 - 1) * hour);
+    }
 }

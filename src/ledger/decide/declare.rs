@@ -4,7 +4,7 @@ use crate::ledger::command::{Now, Rejected, Reply};
 use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
-use crate::quota::{Unit, Window};
+use crate::quota::{self, Dimension, Unit, Window};
 
 use super::Decision;
 use super::call::tells_members_apart;
@@ -121,10 +121,17 @@ pub(super) fn usage(
     if note.chars().count() > NOTE_MAX || note.chars().any(char::is_control) {
         return Decision::invalid(format!("a note has at most {NOTE_MAX} printable characters"));
     }
-    let of_unit = || state.meters.limits().filter(|limit| limit.unit == unit);
+    if unit == Unit::Calls {
+        return Decision::invalid("calls can't be declared: each API counts its own");
+    }
+    // Of what else such a limit tells apart, a declaration says nothing.
+    let known = |dimension| dimension == Dimension::Corp || dimension == Dimension::App && app.is_some();
+    let counts = |scope: quota::Scope| Dimension::ALL.into_iter().all(|it| !scope.has(it) || known(it));
+    let of_unit = || state.meters.limits().filter(|limit| limit.unit == unit && counts(limit.scope));
     if of_unit().next().is_none() {
         let profile = state.meters.profile();
-        return Decision::invalid(format!("no limit of profile {profile} counts this unit"));
+        let of = if app.is_some() { "an app" } else { "a corp; maybe of an app: CORP_ID/AGENT_ID" };
+        return Decision::invalid(format!("no limit of profile {profile} counts this unit of {of}"));
     }
     if amount < 0 && !of_unit().any(|limit| limit.window == Window::Total) {
         return Decision::invalid(

@@ -9,7 +9,7 @@ use crate::ledger::command::Now;
 use crate::ledger::entry::{Blocks, Body, Counted, Draft, PenaltyEnded, PenaltyLevel, PenaltyStarted, Seq};
 use crate::ledger::penalties::Penalty;
 use crate::ledger::state::{Pending, State};
-use crate::quota::{Dimension, Limit, Mode, Reading};
+use crate::quota::{Dimension, Limit, Mode, Reading, Window};
 use crate::wecom::catalogue::Credential;
 use crate::wecom::errcodes::{self, BUSY, CONCURRENCY_LIMIT};
 
@@ -51,11 +51,9 @@ pub(super) fn start(
     let limits: Vec<(&Limit, Reading)> = readings
         .into_iter()
         .filter_map(|reading| Some((state.meters.limits().find(|it| it.name == reading.limit)?, reading)))
-        // Of a limit per API key WeCom knows nothing.
-        .filter(|(limit, _)| limit.mode == Mode::Enforce && !limit.scope.has(Dimension::ApiKey))
+        .filter(|(limit, _)| can_be_meant(limit, errcode))
         .collect();
-    // That too many came at once says nothing of how many came in a window.
-    let meant = meant(&limits).filter(|_| errcode != CONCURRENCY_LIMIT);
+    let meant = meant(&limits);
     let blocks =
         tried.map_or_else(|| meant.map_or(Blocks::Corp, |(limit, _)| blocks(limit)), |it| it.0.blocks);
     let level = level(&limits, meant, errcode, tried.map(|(_, penalty)| penalty));
@@ -97,6 +95,15 @@ pub(super) fn passed(state: &State, seq: Seq, pending: &Pending) -> Option<Draft
     let (_, penalty) = state.penalties.probed_by(seq, pending)?;
     let ended = PenaltyEnded { started: penalty.started, reason: "probe_passed".to_owned() };
     Some(draft(refs_of(pending), Body::PenaltyEnded(ended)))
+}
+
+/// Whether WeCom answers with this errcode when such a limit is used up.
+fn can_be_meant(limit: &Limit, errcode: i64) -> bool {
+    // Of a limit per API key WeCom knows nothing; what is over a limit per member it drops without an error.
+    let of_wecom = ![Dimension::ApiKey, Dimension::Member].iter().any(|&it| limit.scope.has(it));
+    // That too many came at once says nothing of how many came in a window.
+    let fits = (limit.window == Window::Concurrent) == (errcode == CONCURRENCY_LIMIT);
+    limit.mode == Mode::Enforce && of_wecom && fits
 }
 
 /// The fullest limit, if it is nearly full.
