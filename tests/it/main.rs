@@ -11,6 +11,7 @@ mod costs;
 mod deploy;
 mod disk;
 mod gateway;
+mod greedy;
 mod incidents;
 mod kill;
 mod plain_http;
