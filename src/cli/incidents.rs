@@ -1,5 +1,7 @@
 //! `penalty …` and `incidents`.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use crate::datadir::{self, Opened};
@@ -100,19 +102,20 @@ pub(super) async fn one(opened: &Opened, seq: Seq) -> Result<Answer, Failure> {
     let mut text = format!("{}\n", incident.summary);
     let said = [("hint", &incident.hint), ("from ip", &incident.from_ip)];
     for (name, value) in said.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value))) {
-        text.push_str(&format!("{name}: {value}\n"));
+        let _ = writeln!(text, "{name}: {value}");
     }
-    text.push_str(&format!("blocked until {} ({})\n", incident.until, incident.state.in_words()));
+    let _ = writeln!(text, "blocked until {} ({})", incident.until, incident.state.in_words());
     for spent in incident.spent.iter().flatten() {
         let cut = if spent.cut { ", not the whole window" } else { "" };
-        text.push_str(&format!(
-            "\nthe {} before, from {}{cut}: {} {} spent, {} refused\n",
+        let _ = writeln!(
+            text,
+            "\nthe {} before, from {}{cut}: {} {} spent, {} refused",
             spent.window,
             spent.since,
             spent.spent,
             word(&spent.unit),
             spent.refused
-        ));
+        );
         let rows: Vec<_> = spent
             .spenders
             .iter()

@@ -22,7 +22,7 @@ use crate::store::sqlite::{Counted, Reader};
 use super::params::{self, invalid, number};
 use super::penalties::Phase;
 use super::problem::{self, Problem};
-use super::spenders::{self, Share, Spent};
+use super::spenders::{self, Recount, Share};
 use super::{HttpState, authenticate};
 
 const LIMIT_DEFAULT: usize = 50;
@@ -70,7 +70,7 @@ pub struct Incident {
     pub summary: String,
     /// Only where one incident is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spent: Option<Vec<Spent>>,
+    pub spent: Option<Vec<Recount>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -249,7 +249,7 @@ async fn spent(
     row: &Row,
     x: &PenaltyStarted,
     only: Option<&[Seq]>,
-) -> Result<Vec<Spent>, Problem> {
+) -> Result<Vec<Recount>, Problem> {
     let directory = &known.directory;
     let meant = x.limit.as_ref().and_then(|name| known.limits.iter().find(|limit| *limit.name == **name));
     let Some(limit) = meant else {

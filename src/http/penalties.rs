@@ -149,11 +149,9 @@ pub(super) async fn clear(
 
 /// What concerns every app is no business of a key that is limited to some.
 pub(super) fn may_change_all(client: &Client) -> Result<(), Problem> {
-    match client.only_apps() {
-        None => Ok(()),
-        Some(_) => {
-            let what = "this API key is limited to some apps, and this would change more than they";
-            Err(Problem::new(&problem::NOT_ALLOWED, what))
-        }
+    if client.only_apps().is_none() {
+        return Ok(());
     }
+    let what = "this API key is limited to some apps, and this would change more than they";
+    Err(Problem::new(&problem::NOT_ALLOWED, what))
 }

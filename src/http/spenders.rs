@@ -26,7 +26,7 @@ pub(super) struct Share<'a> {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Spent {
+pub struct Recount {
     pub window: String,
     pub since: String,
     pub until: String,
@@ -128,7 +128,7 @@ pub(super) async fn spent(
     until: &Row,
     matches: impl Fn(&Row) -> bool,
     only: Option<&[Seq]>,
-) -> Result<Spent, StoreError> {
+) -> Result<Recount, StoreError> {
     let mut sums = Sums { unit: share.unit, open: HashMap::new(), by: BTreeMap::new() };
     let since = until.tick.saturating_sub(share.window_ms);
     let counted = reader.recount(since, until.seq, share.of, |row| sums.see(row, &matches)).await?;
@@ -139,7 +139,7 @@ pub(super) async fn spent(
     by.sort_by_key(|(who, sums)| (std::cmp::Reverse(*sums), *who));
     by.truncate(SPENDERS_MAX);
     let named = by.iter().map(|(_, sums)| sums[0]).fold(0, u64::saturating_add);
-    Ok(Spent {
+    Ok(Recount {
         window: Window::Sliding { ms: share.window_ms }.to_string(),
         since: instant(if counted.cut { counted.since } else { until.at.saturating_sub(share.window_ms) }),
         until: instant(until.at),

@@ -18,7 +18,7 @@ pub const NOT_ALLOWED: &str = "not_allowed";
 
 /// A call that the client makes itself.
 pub(super) fn reserve(state: &State, admit: Admit, now: Now, process: Option<Seq>) -> Decision {
-    let known = state.app_of(admit.caller, admit.app).and_then(|_| admit.once.as_ref());
+    let known = state.app_of(admit.caller, admit.app).and(admit.once.as_ref());
     let before = known.map(|once| state.remembered.look(admit.caller.api_key().unwrap_or(0), once, now.tick));
     match before {
         Some(Before::Same(pending)) => Decision::reply(Reply::Remembered { pending }),

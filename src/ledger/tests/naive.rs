@@ -101,7 +101,7 @@ impl Naive {
                 self.blocks.insert(key, (entry.seq, x.until_tick));
             }
             Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => {
-                self.blocks.retain(|_, (started, _)| *started != x.started)
+                self.blocks.retain(|_, (started, _)| *started != x.started);
             }
             _ => {}
         }
