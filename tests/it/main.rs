@@ -13,6 +13,7 @@ mod disk;
 mod gateway;
 mod incidents;
 mod kill;
+mod line;
 mod plain_http;
 mod refusals;
 mod restart;
