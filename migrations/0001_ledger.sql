@@ -62,7 +62,7 @@ insert into entry_kind (kind, name) values
     (6, 'store.recovered'), (7, 'api.named'),
     (20, 'corp.put'), (21, 'corp.removed'), (22, 'app.put'), (23, 'app.reset'), (24, 'app.removed'),
     (25, 'api_key.created'), (26, 'api_key.revoked'), (27, 'api_key.paused'), (28, 'api_key.resumed'),
-    (29, 'limits.put'), (31, 'usage.declared'), (33, 'size.declared'),
+    (29, 'limits.put'), (30, 'api_key.set'), (31, 'usage.declared'), (33, 'size.declared'),
     (34, 'penalty.cleared'),
     (40, 'call.pending'), (41, 'call.posted'), (42, 'call.voided'), (43, 'call.expired'), (44, 'call.late'),
     (45, 'call.refused'), (46, 'size.learned'), (47, 'penalty.started'), (48, 'penalty.ended'),

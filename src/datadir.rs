@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::committer::{self, Registration};
-use crate::ledger::entry::{Body, Scope};
+use crate::ledger::entry::{Body, Priority, Scope};
 use crate::ledger::{ClockReading, Command, LedgerError, LedgerHandle, Rejected, Reply, Seq, hex_bytes};
 use crate::store::sqlite::{Reader, Writer};
 use crate::store::{ProcessLock, StoreError};
@@ -152,7 +152,8 @@ async fn first_api_key(ledger: &LedgerHandle, vault: &Vault, shown: &str) -> Res
     if !ledger.directory().api_keys.is_empty() {
         return Err(DataDirError::Initialised(shown.to_owned()));
     }
-    create_api_key(ledger, vault, "admin", vec![Scope::Admin], Vec::new(), Vec::new()).await
+    let priority = Priority::default();
+    create_api_key(ledger, vault, "admin", vec![Scope::Admin], Vec::new(), Vec::new(), priority).await
 }
 
 /// Creates an API key and records it by its fingerprint.
@@ -163,11 +164,12 @@ pub async fn create_api_key(
     scopes: Vec<Scope>,
     app_labels: Vec<String>,
     apis: Vec<String>,
+    priority: Priority,
 ) -> Result<NewApiKey, DataDirError> {
     let api_key = vault::new_api_key()?;
     let fingerprint = vault.fingerprint(API_KEY, api_key.expose_secret());
-    let command =
-        Command::CreateApiKey { name: name.to_owned(), scopes, apps: app_labels, apis, fingerprint };
+    let name = name.to_owned();
+    let command = Command::CreateApiKey { name, scopes, apps: app_labels, apis, fingerprint, priority };
     let (id, _) = done(ledger.decide(command).await?)?;
     Ok(NewApiKey { id, api_key })
 }

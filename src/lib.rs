@@ -2,6 +2,7 @@
 //!
 //! Read `ARCHITECTURE.md` first; the modules are listed there in reading order.
 
+pub mod admission;
 pub mod app;
 pub mod broker;
 pub mod cli;

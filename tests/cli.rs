@@ -142,17 +142,21 @@ fn keys_are_created_paused_resumed_and_revoked() {
     assert!(created["api_key"].as_str().unwrap().starts_with("wlk_"));
     let number = created["id"].as_u64().unwrap();
     let id = number.to_string();
-    let status = || {
+    let listed = |member: &str| {
         let keys = json(dir, &["key", "list"]);
         let keys = keys["api_keys"].as_array().unwrap().clone();
-        keys.iter().find(|key| key["id"] == number).unwrap()["status"].as_str().unwrap().to_owned()
+        keys.iter().find(|key| key["id"] == number).unwrap()[member].as_str().unwrap().to_owned()
     };
-    assert_eq!(status(), "active");
+    assert_eq!((listed("status"), listed("priority")), ("active".to_owned(), "normal".to_owned()));
+    assert_eq!(json(dir, &["key", "set", &id, "--priority", "batch"])["changed"], true);
+    assert_eq!(json(dir, &["key", "set", &id, "--priority", "batch"])["changed"], false);
+    assert_eq!(listed("priority"), "batch");
     for (act, expected) in [("pause", "paused"), ("resume", "active"), ("revoke", "revoked")] {
         text(dir, &["key", act, &id]);
-        assert_eq!(status(), expected);
+        assert_eq!(listed("status"), expected);
     }
     assert_eq!(failure(dir, &["key", "resume", &id]).0, 1);
+    assert_eq!(failure(dir, &["key", "set", &id, "--priority", "critical"]).0, 1);
     assert_eq!(failure(dir, &["key", "revoke", "99999"]).0, 1);
 }
 
@@ -184,6 +188,9 @@ fn arguments_that_make_no_sense_end_with_2() {
         &["frobnicate"][..],
         &["key", "create", "--name", "n", "--scope", "calls"],
         &["key", "create", "--name", " ", "--scope", "call"],
+        &["key", "create", "--name", "n", "--scope", "call", "--priority", "high"],
+        &["key", "set", "9", "--priority", "high"],
+        &["key", "set", "9"],
         &["corp", "add", "bad id", "--accounts", "1"],
         &["corp", "add", "c", "--accounts", "0"],
         &["limits", "use", "none"],

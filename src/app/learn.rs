@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::datadir::{self, Opened};
 use crate::gateway::Gateway;
@@ -51,7 +52,8 @@ pub async fn learn(config: Config, corp_id: &str, agent_id: &str) -> anyhow::Res
     let learned = match found {
         None => Err(anyhow::anyhow!("app `{corp_id}/{agent_id}` is unknown; `app list` shows all")),
         Some((app, corp)) => {
-            let (_broker, gateway) = calling(&config, &opened, settings)?;
+            let admission = Admission::new(opened.ledger.clone());
+            let (_broker, gateway) = calling(&config, &opened, &admission, settings)?;
             let mut teacher = Teacher { gateway, opened, corp, app, learned: Learned::default() };
             if let Err(why) = teacher.teach(agent_id).await {
                 teacher.learned.stopped = Some(why);

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admission::Admission;
 use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::datadir::{self, Opened};
@@ -60,6 +61,7 @@ pub struct Service {
     pub opened: Opened,
     instance: String,
     gateway: Arc<Gateway>,
+    admission: Arc<Admission>,
     rest: HttpState,
     drain: Arc<Drain>,
     handover: Option<Handover>,
@@ -89,7 +91,8 @@ impl Service {
             "starting"
         );
         let (total_timeout, messages) = (settings.total_timeout, settings.messages);
-        let (broker, gateway) = calling(&config, &opened, settings)?;
+        let admission = Admission::new(opened.ledger.clone());
+        let (broker, gateway) = calling(&config, &opened, &admission, settings)?;
         tokio::spawn(broker::keep_fresh(Arc::downgrade(&broker)));
         if let Some(settings) = webhook_settings(&config)? {
             let (ledger, reader) = (opened.ledger.clone(), opened.reader.clone());
@@ -100,7 +103,7 @@ impl Service {
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
         let drain = Arc::new(Drain::default());
-        let state = HttpState::new(&opened, messages);
+        let state = HttpState::new(&opened, Arc::clone(&admission), messages);
         let server = server(config.workers, listener, tls, &gateway, &state, &drain)?;
         let handle = server.handle();
         let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -109,6 +112,7 @@ impl Service {
             opened,
             instance,
             gateway,
+            admission,
             rest: state,
             drain,
             handover,
@@ -121,6 +125,7 @@ impl Service {
     /// Drains and stops: what has begun is answered and written down.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.drain.begin();
+        self.admission.drain();
         self.rest.drain();
         if let Some(handover) = &self.handover {
             let to = if self.is_newer_than_another().await { Successor::Older } else { Successor::Newer };
@@ -182,6 +187,8 @@ fn server(
     .workers(workers)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(FIRST_REQUEST)
+    // Whoever closes their side has gone, as with other proxies: a call that waits in line for them must leave it.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(LINGER_SECS)
     .disable_signals();
     let server = match tls {
@@ -195,6 +202,7 @@ fn server(
 pub(super) fn calling(
     config: &Config,
     opened: &Opened,
+    admission: &Arc<Admission>,
     settings: gateway::Settings,
 ) -> anyhow::Result<(Arc<Broker>, Arc<Gateway>)> {
     let connect = Duration::from_secs(config.call.connect_timeout_secs);
@@ -208,7 +216,8 @@ pub(super) fn calling(
         source,
         broker_settings(config),
     );
-    let gateway = Gateway::new(ledger.clone(), Arc::clone(vault), Arc::clone(&broker), upstream, settings);
+    let (broker_too, admission) = (Arc::clone(&broker), Arc::clone(admission));
+    let gateway = Gateway::new(ledger.clone(), admission, Arc::clone(vault), broker_too, upstream, settings);
     Ok((broker, gateway))
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::http::usage::UsageQuery;
 use crate::ledger::Seq;
-use crate::ledger::entry::Scope;
+use crate::ledger::entry::{Priority, Scope};
 use crate::quota::Unit;
 
 pub use services::{Demo, Sandbox, Serve};
@@ -146,6 +146,8 @@ pub enum Key {
     Pause { id: Seq },
     /// Let a paused API key in again
     Resume { id: Seq },
+    /// Change what was chosen when an API key was created
+    Set(SetKey),
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +164,18 @@ pub struct NewKey {
     /// Only this API, or those that begin so: message/*; can be repeated [default: every API]
     #[arg(long = "api", value_name = "API", value_delimiter = ',', value_parser = api_pattern)]
     pub apis: Vec<String>,
+    /// Whose calls go first where calls wait for room in a limit: critical, normal or batch
+    #[arg(long, default_value = "normal")]
+    pub priority: Priority,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct SetKey {
+    pub id: Seq,
+    /// Whose calls go first where calls wait for room in a limit: critical, normal or batch
+    #[arg(long)]
+    pub priority: Option<Priority>,
 }
 
 /// Refuses what can never match the name of an API, such as its path.

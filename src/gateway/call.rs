@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
-use crate::ledger::command::{Admit, Ask, Command, NotSent, Outcome, Refusal, Reply as LedgerReply};
+use crate::admission::{Ticket, Wait};
+use crate::ledger::command::{Admit, Ask, Command, InLine, NotSent, Outcome, Refusal, Reply as LedgerReply};
 use crate::ledger::{LedgerError, Seq};
 use crate::quota::Reading;
 use crate::wecom::catalogue::Credential;
@@ -41,6 +42,8 @@ pub(super) struct Call {
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Spooled,
     pub ask: Ask,
+    /// Its place where calls wait for room in a limit.
+    pub ticket: Ticket,
 }
 
 /// An admitted attempt: its entry is on disk.
@@ -48,6 +51,9 @@ pub(super) struct Admitted {
     pub pending: Seq,
     pub credential: Option<Seq>,
     pub reading: Option<Reading>,
+    pub wait: Option<Wait>,
+    /// When the ledger was asked.
+    asked: tokio::time::Instant,
 }
 
 /// What the first attempt left for the second.
@@ -60,15 +66,15 @@ struct Rejected {
 /// Where the answer goes; taken when it is given.
 pub(super) type Answer = oneshot::Sender<Outgoing>;
 
-pub(super) async fn run(gateway: Arc<Gateway>, call: Call, answer: Answer) {
-    let outgoing = match attempt(&gateway, &call, &Rejected::default()).await {
+pub(super) async fn run(gateway: Arc<Gateway>, call: Call, mut answer: Answer) {
+    let outgoing = match attempt(&gateway, &call, &Rejected::default(), &mut answer).await {
         Attempt::Unanswered(outgoing) => outgoing,
         Attempt::Answered(admitted, read) => match outdated(&call, &admitted, &read) {
             None => return deliver(&gateway, call, admitted, read, answer).await,
             Some((credential, errcode)) => {
                 match rotate(&gateway, &call, &admitted, &read, credential, errcode).await {
                     Err(outgoing) => outgoing,
-                    Ok(rejected) => match attempt(&gateway, &call, &rejected).await {
+                    Ok(rejected) => match attempt(&gateway, &call, &rejected, &mut answer).await {
                         Attempt::Answered(admitted, read) => {
                             return deliver(&gateway, call, admitted, read, answer).await;
                         }
@@ -102,13 +108,13 @@ async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, 
         Ok(()) => relay::whole(&call, &read),
         Err(error) => relay::not_recorded(&call, &error),
     };
-    let _ = answer.send(outgoing.rate_limit(admitted.reading.as_ref(), gateway.ledger.tick()));
+    let outgoing = outgoing.rate_limit(admitted.reading.as_ref(), gateway.ledger.tick());
+    let _ = answer.send(outgoing.waited(admitted.wait));
     cost::learn(gateway, &call, &admitted, &read).await;
 }
 
-async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Attempt {
-    let asked = Instant::now();
-    let admitted = match admit(gateway, call, rejected).await {
+async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected, answer: &mut Answer) -> Attempt {
+    let admitted = match admit(gateway, call, rejected, answer).await {
         Ok(admitted) => admitted,
         Err(outgoing) => return Attempt::Unanswered(outgoing),
     };
@@ -124,7 +130,7 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> At
         },
     };
     // The entry must outlive the call, however long the disk took to write it.
-    if asked.elapsed() >= PENDING_MARGIN {
+    if admitted.asked.elapsed() >= PENDING_MARGIN {
         let reason = "the ledger took too long to write the admission".to_owned();
         let reply = Reply::try_again(&format!("{reason}; nothing was sent"));
         settle(gateway, admitted.pending, Outcome::Voided { reason }).await.ok();
@@ -155,9 +161,14 @@ async fn send(gateway: &Gateway, call: &Call, token: Option<&SecretString>) -> R
 }
 
 /// Gets the call admitted, with a credential fetched first where one is needed and none is valid.
-async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Result<Admitted, Outgoing> {
+async fn admit(
+    gateway: &Arc<Gateway>,
+    call: &Call,
+    rejected: &Rejected,
+    answer: &mut Answer,
+) -> Result<Admitted, Outgoing> {
     for _ in 0..ADMIT_ATTEMPTS {
-        let command = Command::Admit(Admit {
+        let admit = Admit {
             caller: call.identity.caller,
             app: call.identity.app,
             api: call.api.as_str().to_owned(),
@@ -170,16 +181,24 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
             request_bytes: call.body.len,
             request_sha256: call.body.sha256,
             once: None,
-        });
-        match gateway.ledger.decide(command).await.map_err(|error| ledger_failed(&error))? {
+            line: InLine::default(),
+        };
+        // A client that hangs up while its call waits gives up its place.
+        let answered = gateway.admission.ask(Command::Admit, admit, &call.ticket, answer.closed()).await;
+        let answered = answered.map_err(|error| ledger_failed(&error))?;
+        let (asked, wait, note) = (answered.asked, answered.applied(), answered.note());
+        match answered.reply {
             LedgerReply::Admitted { pending, credential, reading } => {
-                return Ok(Admitted { pending, credential, reading });
+                return Ok(Admitted { pending, credential, reading, wait, asked });
             }
             LedgerReply::Refused(Refusal::NoCredential) => {
                 let ensured = gateway.broker.ensure(call.identity.app).await;
                 ensured.map_err(|error| unavailable(&error, gateway.ledger.tick()))?;
             }
-            LedgerReply::Refused(refusal) => return Err(refused(&refusal, call, gateway.ledger.tick())),
+            LedgerReply::Refused(refusal) => {
+                let outgoing = refused(&refusal, call, note.as_deref(), gateway.ledger.tick());
+                return Err(outgoing.waited(wait));
+            }
             other => {
                 tracing::error!(?other, "unexpected answer to an admission");
                 break;
@@ -189,7 +208,14 @@ async fn admit(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected) -> Resu
     Err(Outgoing::own(&Reply::try_again("WeCom's tokens end as soon as they are issued; nothing was sent")))
 }
 
-fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
+/// `note`: what there is to say about a wait for room.
+fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Outgoing {
+    let own = |mut reply: Reply| {
+        if let Some(note) = note {
+            reply.errmsg = format!("{}; {note}", reply.errmsg);
+        }
+        Outgoing::own(&reply)
+    };
     match refusal {
         Refusal::Limit { reading, retry_at, .. } => {
             let Reading { limit, cap, used, window, .. } = reading;
@@ -200,9 +226,8 @@ fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
                 call.api
             );
             let [policy, state] = rate_limit_headers(reading, tick);
-            let outgoing = Outgoing::own(&Reply::over_limit(&detail))
-                .header("ratelimit-policy", policy)
-                .header("ratelimit", state);
+            let outgoing =
+                own(Reply::over_limit(&detail)).header("ratelimit-policy", policy).header("ratelimit", state);
             match wait {
                 Some(wait) => outgoing.header("retry-after", wait.to_string()),
                 None => outgoing,
@@ -210,7 +235,7 @@ fn refused(refusal: &Refusal, call: &Call, tick: i64) -> Outgoing {
         }
         Refusal::Blocked { level, errcode, retry_at, .. } => {
             let wait = seconds_until(*retry_at, tick).max(1);
-            Outgoing::own(&Reply::blocked(*errcode, call.api.as_str(), level.name(), wait))
+            own(Reply::blocked(*errcode, call.api.as_str(), level.name(), wait))
                 .header("retry-after", wait.to_string())
         }
         Refusal::Unauthorized(why) => Outgoing::own(&unauthorized(*why)),

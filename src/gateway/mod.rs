@@ -20,10 +20,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderValue;
 use actix_web::web::{Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::admission::{Admission, Wait};
 use crate::broker::Broker;
 use crate::ledger::LedgerHandle;
 use crate::ledger::command::Caller;
@@ -43,6 +45,8 @@ use spool::SpoolError;
 
 /// Bodies too large for memory that are kept at the same time; one more waits.
 const LARGE_BODIES_MAX: usize = 64;
+/// Calls with such a body wait in line only while so many more would find a place.
+const LARGE_BODIES_SPARE: usize = LARGE_BODIES_MAX / 2;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -65,6 +69,7 @@ pub struct Messages {
 
 pub struct Gateway {
     ledger: LedgerHandle,
+    admission: Arc<Admission>,
     vault: Arc<Vault>,
     broker: Arc<Broker>,
     upstream: Upstream,
@@ -85,6 +90,7 @@ impl Gateway {
     /// Calls run on the runtime that this is called on.
     pub fn new(
         ledger: LedgerHandle,
+        admission: Arc<Admission>,
         vault: Arc<Vault>,
         broker: Arc<Broker>,
         upstream: Upstream,
@@ -94,6 +100,7 @@ impl Gateway {
         let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
         Arc::new(Self {
             ledger,
+            admission,
             vault,
             broker,
             upstream,
@@ -149,7 +156,8 @@ async fn answer(
     let ask = cost::ask(gateway, identity, &api, &query, &body).await;
     let ask =
         ask.map_err(|error| own(Reply::try_again(&format!("the request body could not be read: {error}"))))?;
-    let call = Call { identity, api, method, query, param, headers, body, ask };
+    let ticket = gateway.admission.ticket(preferred_wait(gateway, request, &body));
+    let call = Call { identity, api, method, query, param, headers, body, ask, ticket };
     let (answer, answered) = oneshot::channel();
     let (gateway_too, under_way) = (Arc::clone(gateway), Arc::clone(&gateway.under_way));
     gateway.runtime.spawn(async move {
@@ -177,6 +185,13 @@ async fn take_body(
         // The rest of the body was not read, so the connection can't carry another request.
         Outgoing { close: true, ..Outgoing::own(&reply) }
     })
+}
+
+/// How long the call may wait for room in a limit. Large bodies must not take all their places by waiting.
+fn preferred_wait(gateway: &Gateway, request: &HttpRequest, body: &spool::Spooled) -> Option<Wait> {
+    let wait = Wait::preferred(request.headers().get_all("prefer").map(HeaderValue::as_bytes))?;
+    let spare = gateway.large_bodies.available_permits() >= LARGE_BODIES_SPARE;
+    (spare || !body.is_large()).then_some(wait)
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {

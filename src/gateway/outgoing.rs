@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
+use crate::admission::Wait;
 use crate::quota::Reading;
 use crate::wecom::headers;
 use crate::wecom::reply::{self, Reply};
@@ -81,6 +82,15 @@ impl Outgoing {
         let Some(reading) = reading else { return self };
         let [policy, state] = rate_limit_headers(reading, tick);
         self.header("ratelimit-policy", policy).header("ratelimit", state)
+    }
+
+    /// `Preference-Applied`, where a client's wish to wait was honoured.
+    #[must_use]
+    pub fn waited(self, wait: Option<Wait>) -> Self {
+        match wait {
+            Some(wait) => self.header("preference-applied", wait.applied()),
+            None => self,
+        }
     }
 
     pub fn into_response(self) -> HttpResponse {

@@ -44,7 +44,8 @@ impl Gateway {
         let body = Spooled::empty();
         let ask = cost::ask(self, identity, &api, &query, &body).await.map_err(|error| unreadable(&error))?;
         let (method, headers) = (Method::GET, Vec::new());
-        let call = Call { identity, api, method, query, param, headers, body, ask };
+        let ticket = self.admission.ticket(None);
+        let call = Call { identity, api, method, query, param, headers, body, ask, ticket };
         let (answer, answered) = oneshot::channel();
         let under_way = Arc::clone(&self.under_way);
         let (read, ()) = tokio::join!(read(answered), call::run(Arc::clone(self), call, answer));

@@ -156,7 +156,8 @@ pub(super) async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Rea
     let (pieces, receiver) = mpsc::channel(PIECES_MAX);
     let relayed = Body::Stream { len: read.content_length(), pieces: receiver };
     let outgoing = Outgoing::relayed(read.status, read.headers(), relayed)
-        .rate_limit(admitted.reading.as_ref(), gateway.ledger.tick());
+        .rate_limit(admitted.reading.as_ref(), gateway.ledger.tick())
+        .waited(admitted.wait);
     let _ = answer.send(outgoing);
     let mut held = read.held.clone();
     let mut passed = held.len() as u64;

@@ -125,6 +125,11 @@ async fn next(payload: &mut Payload) -> Result<Option<Bytes>, SpoolError> {
 }
 
 impl Spooled {
+    /// It takes one of the places that are for large ones.
+    pub fn is_large(&self) -> bool {
+        matches!(self.content, Content::File(..))
+    }
+
     pub fn empty() -> Self {
         Self { len: 0, sha256: None, content: Content::Memory(Bytes::new()) }
     }

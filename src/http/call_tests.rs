@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::tests::{APPS, World};
 use crate::ledger::Command;
-use crate::ledger::command::{Admit, ApiKeyChange, Caller, Outcome};
+use crate::ledger::command::{Admit, ApiKeyChange, Caller, InLine, Outcome};
 use crate::ledger::entry::Scope;
 use crate::ledger::{Kind, Reply};
 
@@ -118,6 +118,7 @@ async fn a_client_cannot_void_a_call_that_the_gateway_makes() {
         request_bytes: 0,
         request_sha256: None,
         once: None,
+        line: InLine::default(),
     });
     let Reply::Admitted { pending, .. } = world.state.ledger.decide(admit).await.unwrap() else { panic!() };
     let voided = world.post(&format!("/v1/calls/{pending}/void"), &key, &json!({})).await;

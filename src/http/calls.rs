@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::admission::Wait;
 use crate::gateway::shown_not_sent;
 use crate::ledger::command::{Caller, NotSent, Outcome, Refusal, Unauthorized};
 use crate::ledger::entry::{AnswerNotes, Body as EntryBody, Scope};
@@ -24,6 +26,7 @@ use super::problem::{self, Problem};
 use super::{Client, HttpState, authenticate, many, once};
 
 const REASON_MAX: usize = 200;
+const PREFERENCE_APPLIED: &str = "preference-applied";
 
 type Body = Result<Bytes, actix_web::Error>;
 
@@ -65,9 +68,16 @@ pub(super) async fn reserve(
     let admit = call.admit(&state, &client, key.map(|key| once::of(key, &body, 0)))?;
     drop(client);
     let timeout = admit.timeout_ms / 1000;
-    let reply = state.ledger.decide(Command::Reserve(admit)).await?;
-    let reserved = reserved(&state, reply, timeout).await?;
+    let ticket = state.admission.ticket(preferred_wait(&request));
+    // A client that hangs up takes this handler with it, and so gives up its place in line.
+    let answer = state.admission.ask(Command::Reserve, admit, &ticket, std::future::pending()).await?;
+    let (wait, note) = (answer.applied(), answer.note());
+    let reserved = reserved(&state, answer.reply, timeout).await;
+    let reserved = reserved.map_err(|problem| waited(problem, wait, note))?;
     let mut response = HttpResponse::Created();
+    if let Some(wait) = wait {
+        response.insert_header((PREFERENCE_APPLIED, wait.applied()));
+    }
     if reserved.replayed {
         response.insert_header((once::REPLAYED, "true"));
     }
@@ -83,7 +93,7 @@ pub(super) async fn check(
     let client = authenticate(&state, &request, Scope::Call)?;
     let body = params::body(body)?;
     let call: NewCall<'_> = params::json(&body)?;
-    let admit = call.admit(&state, &client, None)?;
+    let admit = state.admission.behind_others(call.admit(&state, &client, None)?);
     match state.ledger.decide(Command::Check(admit)).await? {
         Reply::Checked { would, cost, readings } => {
             let present = Present::read(&state.ledger, &*state.clock);
@@ -189,6 +199,22 @@ impl Created {
             cap: reading.map(|reading| reading.cap),
             remaining: reading.map(|reading| reading.remaining),
         }
+    }
+}
+
+/// How long a client would rather wait than be refused.
+fn preferred_wait(request: &HttpRequest) -> Option<Wait> {
+    Wait::preferred(request.headers().get_all("prefer").map(HeaderValue::as_bytes))
+}
+
+/// A refusal, with what there is to say about a wait for room.
+fn waited(mut problem: Problem, wait: Option<Wait>, note: Option<String>) -> Problem {
+    if let Some(note) = note {
+        problem.detail = format!("{}; {note}", problem.detail);
+    }
+    match wait {
+        Some(wait) => problem.header(HeaderName::from_static(PREFERENCE_APPLIED), &wait.applied()),
+        None => problem,
     }
 }
 

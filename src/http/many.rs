@@ -78,6 +78,7 @@ pub(super) async fn reserve(
         .into_iter()
         .zip(0..)
         .map(|(call, part)| call.admit(&state, &client, once.clone().map(|once| Once { part, ..once })))
+        .map(|admit| admit.map(|admit| state.admission.behind_others(admit)))
         .collect();
     drop(client);
     let commands = admits.iter().flatten().cloned().map(Command::Reserve).collect();

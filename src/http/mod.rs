@@ -27,6 +27,8 @@ mod call_tests;
 #[cfg(test)]
 mod incident_tests;
 #[cfg(test)]
+mod line_tests;
+#[cfg(test)]
 mod once_tests;
 #[cfg(test)]
 mod problem_tests;
@@ -41,6 +43,7 @@ use actix_web::web::{self, PayloadConfig, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 use tokio::sync::Semaphore;
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::datadir::Opened;
 use crate::gateway::Messages;
@@ -58,6 +61,7 @@ const BODY_MAX: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct HttpState {
     pub ledger: LedgerHandle,
+    pub admission: Arc<Admission>,
     pub reader: Reader,
     pub vault: Arc<Vault>,
     pub clock: Arc<dyn Clock>,
@@ -68,9 +72,10 @@ pub struct HttpState {
 }
 
 impl HttpState {
-    pub fn new(opened: &Opened, messages: Messages) -> Self {
+    pub fn new(opened: &Opened, admission: Arc<Admission>, messages: Messages) -> Self {
         Self {
             ledger: opened.ledger.clone(),
+            admission,
             reader: opened.reader.clone(),
             vault: Arc::clone(&opened.vault),
             clock: Arc::clone(&opened.clock),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::gateway::{Hasher, ask_of};
-use crate::ledger::command::{Admit, Ask, Caller, To};
+use crate::ledger::command::{Admit, Ask, Caller, InLine, To};
 use crate::ledger::entry::Once;
 use crate::wecom::catalogue;
 use crate::wecom::cost::{self, Demand};
@@ -94,6 +94,7 @@ impl NewCall<'_> {
             request_bytes: 0,
             request_sha256: None,
             once,
+            line: InLine::default(),
         })
     }
 }

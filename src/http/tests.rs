@@ -11,7 +11,7 @@ use super::*;
 use crate::datadir::{self, create_api_key, done};
 use crate::ledger::command::{ApiKeyChange, FetchOutcome, FetchReason};
 use crate::ledger::committer::Registration;
-use crate::ledger::entry::{Plain, Scope};
+use crate::ledger::entry::{Plain, Priority, Scope};
 use crate::ledger::{Command, Reply, Seq};
 
 /// A service over a data directory of its own, with two corps, an app each, and keys.
@@ -30,7 +30,8 @@ impl World {
         let registration = Registration { instance: "test".to_owned(), egress_ip: "default".to_owned() };
         let opened = datadir::open(dir.path(), Some(registration)).await.unwrap();
         let messages = Messages { failed_count: true, invalid_recipients_count: true };
-        let world = Self { state: HttpState::new(&opened, messages), admin, _dir: dir };
+        let admission = Admission::new(opened.ledger.clone());
+        let world = Self { state: HttpState::new(&opened, admission, messages), admin, _dir: dir };
         for label in APPS {
             let (corp_id, agent_id) = label.split_once('/').unwrap();
             world.act(Command::PutCorp { corp_id: corp_id.to_owned(), account_cap: 100 }).await;
@@ -58,9 +59,9 @@ impl World {
 
     pub(super) async fn key(&self, scopes: &[Scope], apps: &[&str]) -> (Seq, String) {
         let apps = apps.iter().map(|app| (*app).to_owned()).collect();
-        let key =
-            create_api_key(&self.state.ledger, &self.state.vault, "test", scopes.to_vec(), apps, Vec::new());
-        let key = key.await.unwrap();
+        let (HttpState { ledger, vault, .. }, scopes) = (&self.state, scopes.to_vec());
+        let priority = Priority::default();
+        let key = create_api_key(ledger, vault, "test", scopes, apps, Vec::new(), priority).await.unwrap();
         (key.id, key.api_key.expose_secret().to_owned())
     }
 

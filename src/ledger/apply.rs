@@ -123,11 +123,6 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
 }
 
 fn apply_directory(directory: &mut Directory, entry: &Entry, body: &Body) {
-    let key_of = |directory: &mut Directory, change: fn(&mut ApiKey)| {
-        if let Some(key) = entry.refs.api_key.and_then(|key| directory.api_keys.get_mut(&key)) {
-            change(key);
-        }
-    };
     match body {
         Body::CorpPut(x) => put_corp(directory, entry, x),
         Body::CorpRemoved => {
@@ -156,12 +151,16 @@ fn apply_directory(directory: &mut Directory, entry: &Entry, body: &Body) {
                 created_at: entry.at,
                 paused: false,
                 revoked: false,
+                priority: x.priority,
             };
             directory.api_keys.insert(entry.seq, key);
         }
-        Body::ApiKeyRevoked => key_of(directory, |key| key.revoked = true),
-        Body::ApiKeyPaused => key_of(directory, |key| key.paused = true),
-        Body::ApiKeyResumed => key_of(directory, |key| key.paused = false),
+        Body::ApiKeyRevoked => with_key(directory, entry, |key| key.revoked = true),
+        Body::ApiKeyPaused => with_key(directory, entry, |key| key.paused = true),
+        Body::ApiKeyResumed => with_key(directory, entry, |key| key.paused = false),
+        Body::ApiKeySet(x) => with_key(directory, entry, |key| {
+            key.priority = x.priority.unwrap_or(key.priority);
+        }),
         _ => {}
     }
 }
@@ -192,6 +191,12 @@ fn put_app(directory: &mut Directory, entry: &Entry, x: &AppPut) {
     app.credential.previous = None;
     app.credential.forced.clear();
     unblock(&mut app.credential);
+}
+
+fn with_key(directory: &mut Directory, entry: &Entry, change: impl FnOnce(&mut ApiKey)) {
+    if let Some(key) = entry.refs.api_key.and_then(|key| directory.api_keys.get_mut(&key)) {
+        change(key);
+    }
 }
 
 fn with_app(directory: &mut Directory, app: Option<Seq>, change: impl FnOnce(&mut App)) {

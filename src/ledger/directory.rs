@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::canonical::Names;
-use super::entry::{Fingerprint, Scope, Seq};
+use super::command::Caller;
+use super::entry::{Fingerprint, Priority, Scope, Seq};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Directory {
@@ -109,6 +110,7 @@ pub struct ApiKey {
     pub created_at: i64,
     pub paused: bool,
     pub revoked: bool,
+    pub priority: Priority,
 }
 
 impl ApiKey {
@@ -159,6 +161,12 @@ impl Directory {
     pub fn api_key(&self, fingerprint: &Fingerprint) -> Option<(Seq, &ApiKey)> {
         let seq = *self.api_key_by_fingerprint.get(fingerprint)?;
         self.api_keys.get(&seq).map(|key| (seq, key))
+    }
+
+    /// Of the calls of a caller; whoever shows the app's own secret has no other choice than the usual one.
+    pub fn priority(&self, caller: Caller) -> Priority {
+        let key = caller.api_key().and_then(|key| self.api_keys.get(&key));
+        key.map_or(Priority::default(), |key| key.priority)
     }
 
     pub fn api(&self, name: &str) -> Option<Seq> {

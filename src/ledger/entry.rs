@@ -90,6 +90,7 @@ pub enum Body {
     ApiKeyRevoked,
     ApiKeyPaused,
     ApiKeyResumed,
+    ApiKeySet(ApiKeySet),
     LimitsPut(LimitsPut),
     UsageDeclared(UsageDeclared),
     SizeLearned(SizeLearned),
@@ -184,6 +185,45 @@ pub struct ApiKeyCreated {
     pub apis: Vec<String>,
     #[serde(with = "hex_bytes")]
     pub fingerprint: Fingerprint,
+    #[serde(default)]
+    pub priority: Priority,
+}
+
+/// What changes about an API key; what is not given stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKeySet {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+}
+
+/// Whose calls go first where calls wait for room in a limit; the first goes before the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    Critical,
+    #[default]
+    Normal,
+    Batch,
+}
+
+impl Priority {
+    pub const NAMES: &'static [(&'static str, Priority)] =
+        &[("critical", Priority::Critical), ("normal", Priority::Normal), ("batch", Priority::Batch)];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, priority)| *priority == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl std::str::FromStr for Priority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::NAMES.iter().find(|(name, _)| *name == text).map(|&(_, priority)| priority).ok_or_else(|| {
+            let known: Vec<_> = Self::NAMES.iter().map(|&(name, _)| name).collect();
+            format!("unknown priority `{text}`; use one of {}", known.join(", "))
+        })
+    }
 }
 
 /// What an API key may do.

@@ -49,6 +49,8 @@ kinds! {
     ApiKeyPaused = 27, "api_key.paused";
     ApiKeyResumed = 28, "api_key.resumed";
     LimitsPut = 29, "limits.put";
+    /// What was chosen at a key's creation, chosen anew.
+    ApiKeySet = 30, "api_key.set";
     UsageDeclared = 31, "usage.declared";
     SizeDeclared = 33, "size.declared";
     PenaltyCleared = 34, "penalty.cleared";

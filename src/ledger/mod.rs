@@ -11,6 +11,7 @@ pub mod entry;
 pub mod kind;
 pub mod penalties;
 pub mod remembered;
+pub mod room;
 pub mod row;
 pub mod sizes;
 pub mod state;

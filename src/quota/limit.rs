@@ -135,6 +135,11 @@ impl Scope {
         Self(bits)
     }
 
+    /// Whether it tells nothing apart that `other` does not.
+    pub const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
     pub const fn has(self, dimension: Dimension) -> bool {
         self.0 & (1 << dimension as u8) != 0
     }

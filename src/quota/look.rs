@@ -3,6 +3,7 @@
 use super::active::{ActiveLimit, Bound};
 use super::counter::{Counters, Span};
 use super::facets::{Cost, Facets, Moment};
+use super::limit::Dimension;
 use super::reading::{Reading, Refusal, Rule};
 
 /// A call that is judged.
@@ -90,8 +91,10 @@ impl Look<'_> {
     }
 
     pub(super) fn refusal(&self, now: Moment) -> Refusal {
+        let scope = self.active.limit.scope;
         Refusal {
             reading: self.reading_of(self.holding(), now),
+            scope: if self.is_own() { scope.and(Dimension::ApiKey) } else { scope },
             needed: self.needed,
             retry_at: self.retry_at(now),
         }

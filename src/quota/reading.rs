@@ -65,6 +65,8 @@ pub struct Reading {
 pub struct Refusal {
     /// Of the limit that refuses longest, without the refused call. It never says which member is meant.
     pub reading: Reading,
+    /// What that limit tells apart: calls that agree in it share the refusal.
+    pub scope: Scope,
     /// What the call would have taken.
     pub needed: u64,
     /// The earliest tick at which the same call passes if nothing else happens; `None` if it never can, because it

@@ -14,6 +14,7 @@ mod gateway;
 mod greedy;
 mod incidents;
 mod kill;
+mod line;
 mod plain_http;
 mod refusals;
 mod restart;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::config::{Config, DemoOptions, Settings};
 use crate::datadir::{self, APP_SECRET, Opened};
 use crate::ledger::Command;
-use crate::ledger::entry::{Plain, Scope};
+use crate::ledger::entry::{Plain, Priority, Scope};
 use crate::sandbox;
 
 use super::listen;
@@ -160,15 +160,17 @@ async fn furnish(
         let label = format!("{CORP}/{agent_id}");
         let name = format!("demo {agent_id}");
         let apps = vec![label.clone()];
-        let key = datadir::create_api_key(ledger, &opened.vault, &name, vec![Scope::Call], apps, Vec::new())
-            .await?;
+        let (scopes, priority) = (vec![Scope::Call], Priority::default());
+        let key =
+            datadir::create_api_key(ledger, &opened.vault, &name, scopes, apps, Vec::new(), priority).await?;
         keys.push((label, key.api_key));
     }
     let admin = if let Some(admin) = admin {
         admin
     } else {
         let scopes = vec![Scope::Report, Scope::Audit];
-        datadir::create_api_key(ledger, &opened.vault, "demo reader", scopes, Vec::new(), Vec::new())
+        let (name, priority) = ("demo reader", Priority::default());
+        datadir::create_api_key(ledger, &opened.vault, name, scopes, Vec::new(), Vec::new(), priority)
             .await?
             .api_key
     };

@@ -125,8 +125,9 @@ impl<L: Log> Committer<L> {
         let taken = Taken { abandoned: self.shared.take_abandoned(), refusals: self.refusals.due(now.tick) };
         let batch = Batch::default();
         let (process, actor) = (self.process, self.actor.clone());
-        let work =
-            Work { state: &mut state, batch, repeats: Vec::new(), now, process, actor: actor.as_deref() };
+        let (repeats, actor) = (Vec::new(), actor.as_deref());
+        let watched = self.shared.room_is_watched();
+        let work = Work { state: &mut state, batch, repeats, now, process, actor, watched, room: false };
         match self.write(work, &reading, &taken, commands).await {
             Ok((replies, repeats)) => {
                 let rest = taken.abandoned.into_iter().skip(decide::EXPIRE_BATCH);
@@ -158,8 +159,9 @@ impl<L: Log> Committer<L> {
         for command in commands {
             replies.push(work.decide(&self.vault, command)?);
         }
-        let Work { batch, repeats, .. } = work;
+        let Work { batch, repeats, room, .. } = work;
         self.log.append(&batch).await?;
+        self.room |= room;
         if let Some(row) = batch.rows.into_iter().next_back() {
             self.last_row = Some(row);
         }
@@ -225,6 +227,9 @@ impl<L: Log> Committer<L> {
             self.answered_for.retain(|pending| state.pendings.contains_key(pending));
         }
         self.shared.publish(&state, seen_at);
+        if std::mem::take(&mut self.room) {
+            self.shared.give_room();
+        }
         self.state = Some(state);
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) abandoned: Mutex<BTreeSet<Seq>>,
     /// When the state was last known to be up to date with other processes.
     seen_at: Mutex<Instant>,
+    /// Counts up when a call may pass that was refused before.
+    room: watch::Sender<u64>,
     /// One look at foreign entries serves all who want one.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -56,6 +58,7 @@ impl Shared {
             failure: RwLock::default(),
             abandoned: Mutex::default(),
             seen_at: Mutex::new(Instant::now()),
+            room: watch::Sender::new(0),
             refreshing: tokio::sync::Mutex::default(),
         }
     }
@@ -74,6 +77,14 @@ impl Shared {
         *self.seen_at.lock().unwrap_or_else(PoisonError::into_inner) = seen_at;
         // Last: whoever reads the head and then the directory finds every name up to that head.
         self.head.store(state.head, Ordering::Release);
+    }
+
+    pub(super) fn room_is_watched(&self) -> bool {
+        self.room.receiver_count() > 0
+    }
+
+    pub(super) fn give_room(&self) {
+        self.room.send_modify(|given| *given = given.wrapping_add(1));
     }
 
     pub(super) fn set_failure(&self, failure: Option<String>) {
@@ -184,6 +195,12 @@ impl LedgerHandle {
     /// Nobody will say any more how this pending call or fetch ended: it expires when writing works again.
     pub fn abandon(&self, pending: Seq) {
         self.shared.abandon(pending);
+    }
+
+    /// Changes when a call may pass that a limit refused, before its window says so: something was given back, or a
+    /// cap may be higher. Whatever led to it is durable, and was decided after the receiver was made.
+    pub fn room(&self) -> watch::Receiver<u64> {
+        self.shared.room.subscribe()
     }
 
     /// Corps, apps, keys and credentials, as of the last durable entry that this process has seen.

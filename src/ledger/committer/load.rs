@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ledger::apply::apply;
 use crate::ledger::canonical;
+use crate::ledger::room::gives_room;
 use crate::ledger::row::Row;
 use crate::ledger::state::{FOLD_VERSION, State};
 use crate::store::{Log, StoreError};
@@ -58,6 +59,7 @@ impl<L: Log> Committer<L> {
     /// Applies entries that others appended.
     pub(super) async fn catch_up(&mut self) -> Result<(), StoreError> {
         let Some(mut state) = self.state.take() else { return Ok(()) };
+        let watched = self.shared.room_is_watched();
         loop {
             let rows = self.log.rows_after(state.head, REPLAY_CHUNK).await?;
             let last = rows.len() < REPLAY_CHUNK as usize;
@@ -68,7 +70,9 @@ impl<L: Log> Committer<L> {
                         state.head + 1
                     )));
                 }
-                apply(&mut state, &row.entry()?);
+                let entry = row.entry()?;
+                self.room |= watched && gives_room(&state, &entry.body);
+                apply(&mut state, &entry);
                 self.last_row = Some(row);
             }
             if last {

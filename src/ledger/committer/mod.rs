@@ -85,6 +85,8 @@ struct Committer<L> {
     /// Why the last write failed, until a write has succeeded again.
     failure: Option<(String, Instant)>,
     death_watch: Instant,
+    /// Entries that nobody was told of yet may let a call pass that was refused.
+    room: bool,
     last_row: Option<Row>,
     snapshot_at: Seq,
     snapshot_bytes_last: u64,
@@ -116,6 +118,7 @@ pub async fn start<L: Log + Send + 'static>(
         refusals: Refusals::default(),
         failure: None,
         death_watch: Instant::now(),
+        room: false,
         last_row: None,
         snapshot_at: 0,
         snapshot_bytes_last: 0,

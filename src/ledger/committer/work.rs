@@ -4,6 +4,7 @@ use crate::ledger::apply::apply;
 use crate::ledger::command::{Command, Now, Reply};
 use crate::ledger::decide::{Decision, Repeat, decide};
 use crate::ledger::entry::{Draft, Entry, Seq};
+use crate::ledger::room::gives_room;
 use crate::ledger::row::Row;
 use crate::ledger::state::State;
 use crate::store::{Batch, StoreError};
@@ -17,6 +18,10 @@ pub(super) struct Work<'a> {
     pub(super) now: Now,
     pub(super) process: Option<Seq>,
     pub(super) actor: Option<&'a str>,
+    /// Somebody wants to know of room in limits.
+    pub(super) watched: bool,
+    /// Something in it may let a call pass that was refused.
+    pub(super) room: bool,
 }
 
 impl Work<'_> {
@@ -40,6 +45,7 @@ impl Work<'_> {
         let actor = self.actor.filter(|_| body.kind().is_administrative()).map(str::to_owned);
         let Now { tick, at } = self.now;
         let entry = Entry { seq, tick, at, process: self.process, actor, refs, body };
+        self.room |= self.watched && gives_room(self.state, &entry.body);
         apply(self.state, &entry);
         if let Some(secret) = secret {
             let sealed = vault

@@ -3,8 +3,8 @@
 use crate::ledger::command::{ApiKeyChange, Command, Rejected, Reply};
 use crate::ledger::directory::App;
 use crate::ledger::entry::{
-    ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Reserve, Scope,
-    Seq,
+    ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Priority, Refs,
+    Reserve, Scope, Seq,
 };
 use crate::ledger::state::{Limits, State};
 use crate::quota;
@@ -33,8 +33,8 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
             }
             decision
         }
-        Command::CreateApiKey { name, scopes, apps, apis, fingerprint } => {
-            create_api_key(state, name, scopes, &apps, apis, fingerprint)
+        Command::CreateApiKey { name, scopes, apps, apis, fingerprint, priority } => {
+            create_api_key(state, name, scopes, &apps, apis, fingerprint, priority)
         }
         Command::SetApiKey { api_key, change } => set_api_key(state, api_key, change),
         Command::PutLimits { profile, operator, own } => use_profile(state, profile, operator, own),
@@ -143,6 +143,7 @@ fn create_api_key(
     apps: &[String],
     apis: Vec<String>,
     fingerprint: Fingerprint,
+    priority: Priority,
 ) -> Decision {
     let printable =
         !name.trim().is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
@@ -172,7 +173,7 @@ fn create_api_key(
     refs.sort_unstable();
     refs.dedup();
     let seq = state.head + 1;
-    let body = Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps: refs, apis, fingerprint });
+    let body = Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps: refs, apis, fingerprint, priority });
     let refs = Refs { api_key: Some(seq), ..Refs::default() };
     Decision::one(refs, body, Reply::Done { seq, changed: true })
 }
@@ -189,6 +190,10 @@ fn set_api_key(state: &State, api_key: Seq, change: ApiKeyChange) -> Decision {
         ApiKeyChange::Revoke => (Body::ApiKeyRevoked, !key.revoked),
         ApiKeyChange::Pause => (Body::ApiKeyPaused, !key.paused),
         ApiKeyChange::Resume => (Body::ApiKeyResumed, key.paused),
+        ApiKeyChange::Set(set) => {
+            let changes = set.priority.is_some_and(|priority| priority != key.priority);
+            (Body::ApiKeySet(set), changes)
+        }
     };
     if !changes {
         return unchanged(api_key);

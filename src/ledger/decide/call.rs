@@ -1,8 +1,10 @@
 //! Calls: permission, outcome, refusal.
 
-use crate::ledger::command::{Admit, Caller, Now, Refusal, RefusalKey, Rejected, Reply, To, Unauthorized};
+use crate::ledger::command::{
+    Admit, Caller, Hit, Now, Reach, Refusal, RefusalKey, Rejected, Reply, Standing, To, Unauthorized,
+};
 use crate::ledger::directory::{ApiKey, App};
-use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Refs, Scope, Seq, Target, Told};
+use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Priority, Refs, Scope, Seq, Target, Told};
 use crate::ledger::penalties::{self, Penalty};
 use crate::ledger::remembered::Before;
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
@@ -74,8 +76,9 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         limit: limit.to_owned(),
     };
     let keys = penalties::keys(app.corp, admit.app, state.egress_ip_of(process), api);
-    if let Some((_, penalty)) = state.penalties.holding(keys, now.tick) {
-        return blocked(state, penalty, refusal_key(BLOCKED), now);
+    let blocked = || state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
+    if let Some(standing) = admit.line.standing.clone().or_else(blocked) {
+        return held_back(state, refusal_key, standing, admit.line.waits, named, now);
     }
     let credential = match credential_for(app, &admit, now) {
         Ok(credential) => credential,
@@ -89,9 +92,9 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     }
     let facets = facets(state, app, &admit, (api, api_name), &target, process);
     match judge(state, &facets, &cost, now) {
-        Judgement::Refused(quota::Refusal { reading, retry_at, .. }) => {
-            let key = refusal_key(&reading.limit);
-            limit_refused(state, key, reading, retry_at, named, now)
+        Judgement::Refused(quota::Refusal { reading, retry_at, scope, .. }) => {
+            let standing = Standing { hit: Hit::Limit(reading), retry_at, reach: Reach::of(scope) };
+            held_back(state, refusal_key, standing, admit.line.waits, named, now)
         }
         Judgement::Admitted { binding, shadowed } => {
             let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
@@ -158,7 +161,7 @@ fn facets<'a>(
         members: &target.members,
         broadcast: target.broadcast,
         chat: target.chat,
-        critical: false,
+        critical: state.directory.priority(admit.caller) == Priority::Critical,
     }
 }
 
@@ -208,35 +211,30 @@ fn not_allowed(state: &State, admit: &Admit, app: &App, now: Now) -> Decision {
     decision
 }
 
-fn limit_refused(
+/// A limit, or a block of WeCom's, holds this call back. Whoever waits on is not refused yet, so there is no record.
+fn held_back(
     state: &State,
-    key: RefusalKey,
-    reading: Reading,
-    retry_at: Option<i64>,
+    key: impl Fn(&str) -> RefusalKey,
+    standing: Standing,
+    waits: bool,
     named: Option<Draft>,
     now: Now,
 ) -> Decision {
+    let (limit, errcode, used, cap) = match &standing.hit {
+        Hit::Limit(reading) => (&*reading.limit, 45009, reading.used, reading.cap),
+        Hit::Blocked { errcode, .. } => (BLOCKED, *errcode, 0, 0),
+    };
+    let key = key(limit);
     let recorded = recorded(state, &key, now);
-    let (errcode, used, cap) = (45009, reading.used, reading.cap);
-    let repeat = recorded.then(|| Repeat { key: key.clone(), errcode, used, cap });
-    let mut drafts: Vec<Draft> = named.into_iter().collect();
-    if !recorded {
-        drafts.push(refusal_draft(key.clone(), 1, errcode, used, cap));
-    }
-    let reply = Reply::Refused(Refusal::Limit { reading, retry_at, key, recorded });
-    Decision { drafts, repeat, ..Decision::reply(reply) }
+    let repeat = (recorded && !waits).then(|| Repeat { key: key.clone(), errcode, used, cap });
+    let first = (!recorded && !waits).then(|| refusal_draft(key.clone(), 1, errcode, used, cap));
+    let reply = Reply::Refused(standing.refusal(key, recorded));
+    Decision { drafts: named.into_iter().chain(first).collect(), repeat, ..Decision::reply(reply) }
 }
 
-/// WeCom's own block holds this call back.
-fn blocked(state: &State, penalty: &Penalty, key: RefusalKey, now: Now) -> Decision {
-    let recorded = recorded(state, &key, now);
-    let errcode = penalty.errcode();
-    let repeat = recorded.then(|| Repeat { key: key.clone(), errcode, used: 0, cap: 0 });
-    let drafts = if recorded { Vec::new() } else { vec![refusal_draft(key.clone(), 1, errcode, 0, 0)] };
-    let retry_at = penalty.retry_at(now.tick);
-    let (penalty, level) = (penalty.started, penalty.level);
-    let reply = Reply::Refused(Refusal::Blocked { penalty, level, errcode, retry_at, key, recorded });
-    Decision { drafts, repeat, ..Decision::reply(reply) }
+fn blocked(key: penalties::Blocked, penalty: &Penalty, now: Now) -> Standing {
+    let hit = Hit::Blocked { penalty: penalty.started, level: penalty.level, errcode: penalty.errcode() };
+    Standing { hit, retry_at: Some(penalty.retry_at(now.tick)), reach: Reach::of_block(key.blocks) }
 }
 
 /// Whether this second already has an entry for such a refusal; then only the count grows.

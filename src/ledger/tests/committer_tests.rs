@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::ledger::command::{Admit, Caller, Command, FetchReason, Outcome, Refusal, Reply, Unauthorized};
+use crate::ledger::command::{
+    Admit, Caller, Command, FetchReason, InLine, Outcome, Refusal, Reply, Unauthorized,
+};
 use crate::ledger::committer::{self, Registration};
-use crate::ledger::entry::{AnswerNotes, Body, Scope, Seq};
+use crate::ledger::entry::{AnswerNotes, Body, Priority, Scope, Seq};
 use crate::ledger::{Kind, LedgerError, LedgerHandle, Row};
 use crate::vault::Vault;
 
@@ -67,7 +69,8 @@ impl Fixture {
         let app = done(cli.decide(Command::PutApp { corp_id, agent_id, secret, fingerprint: [1; 32] }).await);
         let (name, scopes) = ("key".to_owned(), vec![Scope::Call]);
         let apis = vec!["message/*".to_owned()];
-        let create = Command::CreateApiKey { name, scopes, apps: vec![], apis, fingerprint: [2; 32] };
+        let (apps, priority) = (vec![], Priority::default());
+        let create = Command::CreateApiKey { name, scopes, apps, apis, fingerprint: [2; 32], priority };
         let key = done(cli.decide(create).await);
         cli.stop().await;
         Self { disk, clock, app, key }
@@ -91,6 +94,7 @@ impl Fixture {
             request_bytes: 0,
             request_sha256: None,
             once: None,
+            line: InLine::default(),
         })
     }
 

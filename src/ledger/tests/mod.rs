@@ -6,6 +6,7 @@
 
 mod committer_tests;
 mod fault_tests;
+mod line_tests;
 mod machine;
 mod memory;
 mod model_tests;

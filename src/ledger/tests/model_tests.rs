@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use crate::ledger::command::{
-    Admit, ApiKeyChange, Caller, Command, FetchOutcome, FetchReason, Outcome, Refusal, Reply,
+    Admit, ApiKeyChange, Caller, Command, FetchOutcome, FetchReason, InLine, Outcome, Refusal, Reply,
 };
-use crate::ledger::entry::{AnswerNotes, Scope, Seq};
+use crate::ledger::entry::{AnswerNotes, ApiKeySet, Priority, Scope, Seq};
 use crate::quota::Operator;
 
 use super::naive::Call;
@@ -100,6 +100,7 @@ fn command(world: &World, who: usize, op: &Op) -> Option<Command> {
             request_bytes: 1,
             request_sha256: None,
             once: None,
+            line: InLine { waits: timeout_ms.is_multiple_of(3), standing: None },
         }),
         Op::Settle(which, how) => {
             let pending = any_call(world, which, |call| call.process == world.processes[who].seq)?;
@@ -153,12 +154,14 @@ fn admin(world: &World, op: &Op) -> Option<Command> {
             apps: limited_to.map(|app| format!("{}/{}", APPS[app].0, APPS[app].1)).into_iter().collect(),
             apis: vec![],
             fingerprint: [world.rows.len() as u8; 32],
+            priority: Priority::Batch,
         },
         Op::SetKey(key, change) => {
             let keys: Vec<Seq> = world.naive.tokens.keys.keys().copied().collect();
             let change = match change {
                 0 => ApiKeyChange::Revoke,
                 1 | 2 => ApiKeyChange::Pause,
+                3 => ApiKeyChange::Set(ApiKeySet { priority: Some(Priority::Critical) }),
                 _ => ApiKeyChange::Resume,
             };
             Command::SetApiKey { api_key: keys[key % keys.len()], change }

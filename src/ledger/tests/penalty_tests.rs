@@ -1,7 +1,9 @@
 //! WeCom's own blocks, one history each.
 
 use crate::ledger::Kind;
-use crate::ledger::command::{Admit, Ask, Caller, Command, FetchOutcome, NotSent, Outcome, Refusal, Reply};
+use crate::ledger::command::{
+    Admit, Ask, Caller, Command, FetchOutcome, InLine, NotSent, Outcome, Refusal, Reply,
+};
 use crate::ledger::entry::{AnswerNotes, Blocks, Body, PenaltyLevel, PenaltyStarted, Seq};
 
 use super::fold;
@@ -24,6 +26,7 @@ fn admit(world: &World, app: Seq, api: &str) -> Command {
         request_bytes: 0,
         request_sha256: None,
         once: None,
+        line: InLine::default(),
     })
 }
 

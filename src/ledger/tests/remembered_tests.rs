@@ -28,6 +28,7 @@ fn reserve(world: &World, app: Seq, once: Once) -> Command {
         request_bytes: 0,
         request_sha256: None,
         once: Some(once),
+        line: crate::ledger::command::InLine::default(),
     })
 }
 

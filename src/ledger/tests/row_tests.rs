@@ -64,7 +64,8 @@ fn introducing() -> impl Strategy<Value = Body> {
     let scopes = proptest::sample::subsequence(Scope::NAMES.to_vec(), 0..6)
         .prop_map(|names| names.into_iter().map(|(_, scope)| scope).collect::<Vec<_>>());
     let texts = proptest::collection::vec(text(), 0..3);
-    let key = (text(), scopes, proptest::collection::vec(seq(), 0..3), texts, any::<[u8; 32]>());
+    let priority = || proptest::sample::select(Priority::NAMES).prop_map(|(_, priority)| priority);
+    let key = (text(), scopes, proptest::collection::vec(seq(), 0..3), texts, any::<[u8; 32]>(), priority());
     let own = (proptest::option::of(seq()), text(), any::<u64>())
         .prop_map(|(corp, limit, cap)| CapOverride { corp, limit, cap });
     prop_oneof![
@@ -83,9 +84,10 @@ fn introducing() -> impl Strategy<Value = Body> {
         (text(), any::<u64>()).prop_map(|(id, account_cap)| Body::CorpPut(CorpPut { id, account_cap })),
         (text(), any::<[u8; 32]>())
             .prop_map(|(id, secret_fingerprint)| Body::AppPut(AppPut { id, secret_fingerprint })),
-        key.prop_map(|(name, scopes, apps, apis, fingerprint)| {
-            Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps, apis, fingerprint })
+        key.prop_map(|(name, scopes, apps, apis, fingerprint, priority)| {
+            Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps, apis, fingerprint, priority })
         }),
+        proptest::option::of(priority()).prop_map(|priority| Body::ApiKeySet(ApiKeySet { priority })),
         (text(), any::<bool>(), proptest::collection::vec(own, 0..3)).prop_map(
             |(profile, one, overrides)| {
                 let operator = if one { Operator::Corp } else { Operator::Provider };

@@ -1,7 +1,7 @@
 //! Single rules of `decide` and `apply`, one history each.
 
 use crate::ledger::command::{
-    Admit, Caller, Command, EndedHow, FetchOutcome, FetchReason, Outcome, Refusal, Rejected, Reply,
+    Admit, Caller, Command, EndedHow, FetchOutcome, FetchReason, InLine, Outcome, Refusal, Rejected, Reply,
 };
 use crate::ledger::entry::Seq;
 use crate::ledger::state::EXPIRY_MARGIN_MS;
@@ -155,6 +155,7 @@ fn whoever_holds_another_apps_secret_settles_nothing() {
         request_bytes: 0,
         request_sha256: None,
         once: None,
+        line: InLine::default(),
     };
     let Reply::Admitted { pending, .. } = act(&mut world, Command::Reserve(admit)) else { panic!() };
     let void = |caller| {
@@ -235,6 +236,7 @@ fn a_reservation_outlives_the_process_that_took_it() {
         request_bytes: 0,
         request_sha256: None,
         once: None,
+        line: InLine::default(),
     };
     let Reply::Admitted { pending, .. } = act(&mut world, Command::Reserve(admit)) else { panic!() };
     let process = world.processes[0].seq.unwrap();

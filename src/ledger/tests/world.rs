@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::ledger::apply::apply;
-use crate::ledger::command::{Command, EndedHow, Now, Refusal, Reply};
+use crate::ledger::command::{Command, EndedHow, Now, Refusal, Reply, Unauthorized};
 use crate::ledger::committer::{decode_snapshot, encode_snapshot};
 use crate::ledger::decide::{self, Decision, decide};
-use crate::ledger::entry::{Draft, Entry, Seq};
+use crate::ledger::entry::{Body, Draft, Entry, Seq};
 use crate::ledger::{Kind, Row, State};
 
 use super::fold;
@@ -97,11 +97,15 @@ impl World {
         work.append(decide::decide_abandoned(&work.state, &unanswered.into_iter().collect()));
         work.append(decide::decide_overdue(&work.state, work.now.tick));
         self.publish(&mut work, Fate::Acknowledged);
+        let waits = matches!(&command, Command::Admit(admit) if admit.line.waits);
         let before = work.state.clone();
         let Decision { drafts, erase, reply, .. } = decide(&work.state, command, work.now, work.process);
         work.append(drafts);
         work.erased = erase;
         nothing_changed(&before, &work, &reply);
+        if waits && reply != Reply::Refused(Refusal::Unauthorized(Unauthorized::NotAllowed)) {
+            assert!(!work.entries.iter().any(|entry| matches!(entry.body, Body::CallRefused(_))));
+        }
         self.publish(&mut work, fate);
         if fate != Fate::Acknowledged {
             self.processes[who].state = fold(&self.rows);

@@ -1,0 +1,332 @@
+//! One line: who is next, and when it is worth asking. Knows no ledger and no clock.
+//!
+//! Each API key has a queue in the order of arrival, and the queues take turns. `critical` keys come before `normal`
+//! ones and those before `batch`, always: whoever is never reached runs out of time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use crate::ledger::command::{Caller, Hit, Reach, Standing};
+use crate::ledger::entry::Priority;
+use crate::quota::Rule;
+
+use super::{Question, Word};
+
+/// Between a refusal and the next attempt, however often somebody says that there is room.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a line sleeps at most before it looks at the ledger's time again, which may jump: the machine may have
+/// slept. A look asks nothing of the ledger.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where a call stands in its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) class: Priority,
+    pub(super) caller: Caller,
+    /// Smaller is earlier.
+    pub(super) number: u64,
+}
+
+/// A call that waits.
+pub(super) struct Waiter {
+    question: Arc<Question>,
+    answer: oneshot::Sender<Word>,
+    /// As it was refused when it came.
+    first: Standing,
+    /// A limit that concerns this call alone.
+    block: Option<Block>,
+    asking: bool,
+    /// Its time was up while the ledger was asked.
+    over: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        question: Arc<Question>,
+        answer: oneshot::Sender<Word>,
+        first: Standing,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { question, answer, first, block: None, asking: false, over: false, _permit: permit }
+    }
+
+    /// Gives the word back if nobody is there to hear it.
+    pub(super) fn tell(self, word: Word) -> Result<(), Word> {
+        self.answer.send(word)
+    }
+}
+
+/// A refusal, and when it is worth another try.
+struct Block {
+    standing: Standing,
+    /// Something happened since that may have made room.
+    due: bool,
+    not_before: Instant,
+}
+
+impl Block {
+    /// How long it stands; none: until something happens.
+    fn stands(&self, now: Instant, tick: i64) -> Option<Duration> {
+        let pause = self.not_before.saturating_duration_since(now);
+        if self.due {
+            return Some(pause);
+        }
+        let left = self.standing.retry_at?.saturating_sub(tick).max(0).cast_unsigned();
+        Some(pause.max(Duration::from_millis(left).min(LOOK)))
+    }
+
+    fn spares(&self, class: Priority) -> bool {
+        let reserve = |hit: &Hit| matches!(hit, Hit::Limit(reading) if reading.rule == Rule::Reserve);
+        class == Priority::Critical && reserve(&self.standing.hit)
+    }
+}
+
+/// Of two times to wait; none is until something happens.
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    waiters: BTreeMap<u64, Waiter>,
+    /// A limit that concerns this API key alone.
+    block: Option<Block>,
+}
+
+#[derive(Default)]
+struct Class {
+    queues: BTreeMap<Caller, Queue>,
+    /// The callers that wait, the next one first.
+    turns: VecDeque<Caller>,
+}
+
+/// What is to be done next.
+pub(super) enum Step {
+    Ask(Spot, Arc<Question>),
+    /// So long, or until something happens.
+    Sleep(Option<Duration>),
+    /// Nobody waits.
+    Over,
+}
+
+/// What becomes of a call whose wait has ended.
+pub(super) enum Left {
+    /// It is gone from the line; this is how it was last refused.
+    Refused(Standing),
+    /// The ledger is being asked, and it will be told.
+    Asking,
+}
+
+#[derive(Default)]
+pub(super) struct Line {
+    classes: [Class; 3],
+    /// A limit that concerns everybody here.
+    block: Option<Block>,
+    /// The ledger had no time for us.
+    not_before: Option<Instant>,
+    /// Wakes the line's task: somebody joined, or left.
+    pub(super) wake: Arc<Notify>,
+}
+
+impl Line {
+    pub(super) fn join(&mut self, spot: Spot, waiter: Waiter) {
+        let class = &mut self.classes[spot.class as usize];
+        let queue = class.queues.entry(spot.caller).or_insert_with(|| {
+            class.turns.push_back(spot.caller);
+            Queue::default()
+        });
+        queue.waiters.insert(spot.number, waiter);
+        self.wake.notify_one();
+    }
+
+    /// Takes a call out, whatever is going on with it.
+    pub(super) fn remove(&mut self, spot: Spot) -> Option<Waiter> {
+        let class = &mut self.classes[spot.class as usize];
+        let queue = class.queues.get_mut(&spot.caller)?;
+        let waiter = queue.waiters.remove(&spot.number)?;
+        if queue.waiters.is_empty() {
+            class.queues.remove(&spot.caller);
+            class.turns.retain(|caller| *caller != spot.caller);
+        }
+        self.wake.notify_one();
+        Some(waiter)
+    }
+
+    /// The call's time is up.
+    pub(super) fn leave(&mut self, spot: Spot) -> Option<Left> {
+        let waiter = self.waiter(spot)?;
+        if waiter.asking {
+            waiter.over = true;
+            return Some(Left::Asking);
+        }
+        let latest = self.latest(spot);
+        let waiter = self.remove(spot)?;
+        Some(Left::Refused(latest.unwrap_or(waiter.first)))
+    }
+
+    /// Who is next, if anybody can be.
+    pub(super) fn next(&mut self, now: Instant, tick: i64) -> Step {
+        if self.classes.iter().all(|class| class.queues.is_empty()) {
+            return Step::Over;
+        }
+        let busy = self.not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(now));
+        if !busy.is_zero() {
+            return Step::Sleep(Some(busy));
+        }
+        let mut soonest = None;
+        for (class, priority) in self.classes.iter_mut().zip(CLASSES) {
+            // What keeps a reserve for critical calls does not hold these back.
+            let block = self.block.as_ref().filter(|block| !block.spares(priority));
+            match block.map_or(Some(Duration::ZERO), |block| block.stands(now, tick)) {
+                Some(Duration::ZERO) => {}
+                // Nor can any of a later class pass.
+                stands => return Step::Sleep(sooner(soonest, stands)),
+            }
+            for &caller in &class.turns {
+                let Some(queue) = class.queues.get_mut(&caller) else { continue };
+                if let Some((number, waiter)) = queue.next(now, tick, &mut soonest) {
+                    waiter.asking = true;
+                    return Step::Ask(Spot { class: priority, caller, number }, Arc::clone(&waiter.question));
+                }
+            }
+        }
+        Step::Sleep(soonest)
+    }
+
+    /// The ledger has answered for good: the call leaves. If it was admitted, the next caller has its turn.
+    pub(super) fn done(&mut self, spot: Spot, admitted: bool) -> Option<Waiter> {
+        if admitted {
+            let class = &mut self.classes[spot.class as usize];
+            if let Some(at) = class.turns.iter().position(|caller| *caller == spot.caller)
+                && let Some(caller) = class.turns.remove(at)
+            {
+                class.turns.push_back(caller);
+            }
+            // Where there was room for one there may be room for another.
+            let own = class.queues.get_mut(&spot.caller).and_then(|queue| queue.block.as_mut());
+            own.into_iter().chain(&mut self.block).for_each(|block| block.due = true);
+        }
+        self.remove(spot)
+    }
+
+    /// The ledger has refused: the call stays where it is, unless its time is up or no window can help it.
+    pub(super) fn refused(&mut self, spot: Spot, standing: Standing, now: Instant) -> Option<(Waiter, Word)> {
+        self.note(spot, standing.clone(), false, now);
+        let waiter = self.waiter(spot)?;
+        waiter.asking = false;
+        if !waiter.over && standing.retry_at.is_some() {
+            return None;
+        }
+        self.remove(spot).map(|waiter| (waiter, Word::Refused(standing)))
+    }
+
+    /// Remembers a refusal for all whom it concerns. `due`: something has happened since.
+    pub(super) fn note(&mut self, spot: Spot, standing: Standing, due: bool, now: Instant) {
+        let reach = standing.reach;
+        // A call that no window can help says nothing about the others.
+        let block = standing.retry_at.is_some().then(|| Block { standing, due, not_before: now + PAUSE });
+        let queue = self.classes[spot.class as usize].queues.get_mut(&spot.caller);
+        let (mut of_queue, mut of_call) = (None, None);
+        match reach {
+            Reach::Everybody => self.block = block.or(self.block.take()),
+            Reach::Caller => of_queue = block,
+            Reach::Call => of_call = block,
+        }
+        if let Some(queue) = queue {
+            queue.block = of_queue;
+            if let Some(waiter) = queue.waiters.get_mut(&spot.number) {
+                waiter.block = of_call;
+            }
+        }
+    }
+
+    /// The ledger had no time: everybody stays, for a moment.
+    pub(super) fn busy(&mut self, spot: Spot, now: Instant) -> Option<(Waiter, Word)> {
+        self.not_before = Some(now + PAUSE);
+        let latest = self.latest(spot);
+        let waiter = self.waiter(spot)?;
+        waiter.asking = false;
+        if !waiter.over {
+            return None;
+        }
+        let waiter = self.remove(spot)?;
+        let latest = latest.unwrap_or_else(|| waiter.first.clone());
+        Some((waiter, Word::Refused(latest)))
+    }
+
+    /// Something happened that may have made room for anybody.
+    pub(super) fn room(&mut self) {
+        let queues = self.classes.iter_mut().flat_map(|class| class.queues.values_mut());
+        let own = queues.flat_map(|queue| {
+            queue
+                .block
+                .iter_mut()
+                .chain(queue.waiters.values_mut().filter_map(|waiter| waiter.block.as_mut()))
+        });
+        own.chain(&mut self.block).for_each(|block| block.due = true);
+    }
+
+    /// How those of these classes stand whom a new call would overtake; none: it would overtake nobody. Whoever waits
+    /// for something of their own alone is not overtaken.
+    pub(super) fn behind(&self, classes: &[Priority], caller: Caller) -> Option<Standing> {
+        let everybody = self.block.as_ref();
+        for queue in classes.iter().flat_map(|class| self.classes[*class as usize].queues.values()) {
+            if queue.block.is_some() {
+                continue;
+            }
+            if let Some(waiter) = queue.waiters.values().find(|waiter| waiter.block.is_none()) {
+                return Some(everybody.map_or(&waiter.first, |block| &block.standing).clone());
+            }
+        }
+        let own = classes.iter().find_map(|class| self.classes[*class as usize].queues.get(&caller));
+        own.and_then(|queue| queue.block.as_ref()).map(|block| block.standing.clone())
+    }
+
+    fn waiter(&mut self, spot: Spot) -> Option<&mut Waiter> {
+        let queue = self.classes[spot.class as usize].queues.get_mut(&spot.caller)?;
+        queue.waiters.get_mut(&spot.number)
+    }
+
+    /// The latest refusal that concerns a call.
+    fn latest(&self, spot: Spot) -> Option<Standing> {
+        let queue = self.classes[spot.class as usize].queues.get(&spot.caller)?;
+        let own = queue.waiters.get(&spot.number).and_then(|waiter| waiter.block.as_ref());
+        let block = own.or(queue.block.as_ref()).or(self.block.as_ref())?;
+        Some(block.standing.clone())
+    }
+}
+
+/// In the order in which they are served, which is that of their numbers.
+const CLASSES: [Priority; 3] = [Priority::Critical, Priority::Normal, Priority::Batch];
+
+impl Queue {
+    /// The first call that may pass; else `soonest` is when that may be.
+    fn next(
+        &mut self,
+        now: Instant,
+        tick: i64,
+        soonest: &mut Option<Duration>,
+    ) -> Option<(u64, &mut Waiter)> {
+        let mut stands = |block: &Option<Block>| match block.as_ref().map(|block| block.stands(now, tick)) {
+            None | Some(Some(Duration::ZERO)) => false,
+            Some(time) => {
+                *soonest = sooner(*soonest, time);
+                true
+            }
+        };
+        if stands(&self.block) {
+            return None;
+        }
+        let found = self.waiters.iter_mut().find(|(_, waiter)| !stands(&waiter.block));
+        found.map(|(&number, waiter)| (number, waiter))
+    }
+}
