@@ -1,10 +1,8 @@
 //! Requests that come again.
 
-use crate::ledger::apply::apply;
 use crate::ledger::command::{Admit, Ask, Caller, Command, Outcome, Rejected, Reply};
-use crate::ledger::entry::{Body, Once, Seq};
-use crate::ledger::remembered::{Before, REMEMBERED_FOR_MS, REMEMBERED_MAX};
-use crate::ledger::{Row, State};
+use crate::ledger::entry::{Once, Seq};
+use crate::ledger::remembered::{Before, REMEMBERED_FOR_MS, REMEMBERED_MAX, Remembered};
 
 use super::ops::Fate;
 use super::rule_tests::{act, world};
@@ -70,34 +68,22 @@ fn the_calls_of_one_request_are_told_apart() {
 
 #[test]
 fn a_full_memory_refuses_and_forgets_nothing_before_its_time() {
-    let (mut world, [app, _]) = world();
-    come(&mut world, app, once(1, 1, 0));
-    let entry = world.rows.iter().rev().find_map(|row| {
-        let entry = row.entry().unwrap();
-        matches!(entry.body, Body::CallPending(_)).then_some(entry)
-    });
-    let (mut entry, mut state) = (entry.unwrap(), super::fold(&world.rows));
-    let Body::CallPending(pending) = entry.body.clone() else { panic!() };
-    let key = |i: usize| {
+    let mut memory = Remembered::default();
+    let other = |i: usize| {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&(i as u64).to_be_bytes());
-        key
+        Once { key, request: [1; 16], part: 0 }
     };
-    let mut fill = |state: &mut State, i: usize| {
-        entry.seq = state.head + 1;
-        let once = Some(Once { key: key(i), request: [1; 16], part: 0 });
-        entry.body = Body::CallPending(crate::ledger::entry::CallPending { once, ..pending.clone() });
-        apply(state, &Row::of(&entry).entry().unwrap());
-    };
-    for i in 1..REMEMBERED_MAX {
-        fill(&mut state, i);
+    for i in 1..=REMEMBERED_MAX {
+        assert_eq!(memory.look(0, &other(i), 5), Before::New);
+        memory.keep(0, &other(i), i as Seq, 5);
     }
-    let tick = state.tick;
-    let new = Once { key: [9; 16], request: [1; 16], part: 0 };
-    assert_eq!(state.remembered.look(0, &new, tick), Before::Full);
-    assert!(matches!(state.remembered.look(0, &once(1, 1, 0), tick), Before::Same(_)));
+    assert_eq!(memory.look(0, &other(0), 5), Before::Full);
+    assert_eq!(memory.look(0, &other(1), 5), Before::Same(1));
     // When their day is over there is room again, also before anything was written.
-    let later = tick + REMEMBERED_FOR_MS;
-    assert_eq!(state.remembered.look(0, &new, later), Before::New);
-    assert_eq!(state.remembered.look(0, &once(1, 2, 0), later), Before::New);
+    let later = 5 + REMEMBERED_FOR_MS;
+    assert_eq!(memory.look(0, &other(0), later - 1), Before::Full);
+    assert_eq!(memory.look(0, &other(0), later), Before::New);
+    memory.keep(0, &other(0), 1_000_000, later);
+    assert_eq!(memory.look(0, &other(1), later), Before::New);
 }
