@@ -174,7 +174,7 @@ pub struct NewKey {
 pub struct SetKey {
     pub id: Seq,
     /// Whose calls go first where calls wait for room in a limit: critical, normal or batch
-    #[arg(long)]
+    #[arg(long, required = true)]
     pub priority: Option<Priority>,
 }
 

@@ -18,6 +18,7 @@ pub struct Taken {
     pub api: String,
     pub at_ms: i64,
     pub cost: u64,
+    pub person_times: u64,
     pub sha256: Option<String>,
     pub retry_of: Option<u64>,
     pub end: Option<End>,
@@ -101,6 +102,7 @@ impl Journal {
             api: text("api").unwrap(),
             at_ms: instant_ms(&entry["at"]),
             cost: entry["cost"].as_u64().unwrap(),
+            person_times: entry["person_times"].as_u64().unwrap_or(0),
             sha256: text("request_sha256"),
             retry_of: entry["retry_of"].as_u64(),
             end: None,
@@ -112,7 +114,10 @@ impl Journal {
         let seq = entry["pending_seq"].as_u64().unwrap();
         let taken = self.taken.get_mut(&seq).unwrap_or_else(|| panic!("nothing is pending: {entry}"));
         assert!(taken.end.is_none(), "settled twice: {taken:?}, {entry}");
-        taken.cost = entry["cost"].as_u64().unwrap_or(taken.cost);
+        if let Some(cost) = entry["cost"].as_u64() {
+            taken.cost = cost;
+            taken.person_times = entry["person_times"].as_u64().unwrap_or(0);
+        }
         taken.end = Some(End {
             how: entry["kind"].as_str().unwrap().rsplit('.').next().unwrap().to_owned(),
             tick: entry["tick"].as_i64().unwrap(),
@@ -161,14 +166,31 @@ impl Journal {
         least..=most
     }
 
+    /// Of China's day that the newest call was in; at most what is known at all, for those about midnight.
+    fn person_times_of_the_day(&self) -> RangeInclusive<u64> {
+        let day = |at_ms: i64| (at_ms + 8 * 3_600_000).div_euclid(86_400_000);
+        let spent = |taken: &&Taken| taken.end.as_ref().is_none_or(|end| end.how != "voided");
+        let all = || self.taken.values().filter(spent);
+        let today = all().map(|taken| day(taken.at_ms)).max().unwrap_or(0);
+        let of_today = all().filter(|taken| day(taken.at_ms) == today);
+        of_today.map(|taken| taken.person_times).sum()..=all().map(|taken| taken.person_times).sum()
+    }
+
     /// The server's usage must be what the entries come to. Nothing may be under way.
     pub async fn check_usage(&mut self, ledger: &Ledger, server: &Server, clock: &TestClock) {
+        // How ledger time relates to the machine's stands in the first entries.
+        self.read_on(ledger, server).await;
         let begun = self.tick(clock);
         let usage = server.rest(&ledger.admin_key, "/v1/usage").await;
         let ended = self.tick(clock);
         let rows = usage["usage"].as_array().unwrap_or_else(|| panic!("{usage}"));
         self.read_on(ledger, server).await;
         for row in rows {
+            if (&row["unit"], &row["window"]) == (&"person_times".into(), &"day".into()) {
+                let (counted, used) = (self.person_times_of_the_day(), row["used"].as_u64().unwrap());
+                assert!(counted.contains(&used), "the entries come to {counted:?}: {row}");
+                continue;
+            }
             let window_ms = match row["window"].as_str() {
                 Some("60s") => 60_000,
                 Some("1h") => 3_600_000,
