@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::facets::Key;
-use super::limit::{Cap, Dimension, Limit, Scope};
+use super::key::Key;
+use super::limit::{Cap, Dimension, Limit, MAX_CAP, Scope};
 use super::reading::Rule;
 
 /// What is changed about a limit. Kept by name, also while the active profile has no such limit.
@@ -56,9 +56,10 @@ pub(super) struct Bound {
 
 impl Own {
     /// The lower of the two, for a limit that lets `cap` through.
+    #[inline]
     pub(super) fn bound(&self, cap: u64) -> Bound {
-        let own = self.cap.unwrap_or(u64::MAX);
-        let share = self.max_share_percent.map_or(u64::MAX, |percent| cap * u64::from(percent) / 100);
+        let own = self.cap.unwrap_or(MAX_CAP).min(MAX_CAP);
+        let share = self.max_share_percent.map_or(MAX_CAP, |percent| cap * u64::from(percent) / 100);
         if own <= share {
             Bound { rule: Rule::Own, cap: own }
         } else {
@@ -76,6 +77,7 @@ pub(super) struct ActiveLimit {
 impl ActiveLimit {
     /// What the limit lets through for a key. The narrower of the operator's numbers wins; a learned one can only lower
     /// it.
+    #[inline]
     pub(super) fn bound(&self, key: impl FnOnce() -> Key, corp: u64, account_cap: u64) -> Bound {
         let settings = &self.settings;
         let by_corp = if settings.by_corp.is_empty() { None } else { settings.by_corp.get(&corp).copied() };
@@ -88,8 +90,11 @@ impl ActiveLimit {
     }
 
     /// What of `cap` is left for calls that are not critical.
+    #[inline]
     pub(super) fn without_reserve(&self, cap: u64, everywhere: u8) -> u64 {
-        let percent = u64::from(self.settings.reserve.unwrap_or(everywhere));
-        cap - (cap * percent).div_ceil(100).min(cap)
+        match u64::from(self.settings.reserve.unwrap_or(everywhere)) {
+            0 => cap,
+            percent => cap - (cap * percent).div_ceil(100).min(cap),
+        }
     }
 }

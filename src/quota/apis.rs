@@ -58,9 +58,12 @@ impl Apis {
         self.patterns().filter(|text| matches!(pattern(text), Pattern::Name(_)))
     }
 
-    /// Whether a name that is not among the [`Self::names`] has to be compared to know.
-    fn has_prefixes(&self) -> bool {
-        self.0.iter().any(|text| matches!(pattern(text), Pattern::Prefix(prefix) if !prefix.is_empty()))
+    /// What the names of a group begin with; that of all APIs is no group.
+    fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.patterns().filter_map(|text| match pattern(text) {
+            Pattern::Prefix(prefix) if !prefix.is_empty() => Some(prefix),
+            _ => None,
+        })
     }
 
     /// What is wrong with a pattern, if something is.
@@ -107,8 +110,13 @@ impl ApiSet {
         self.apis.matches(api_name) && !self.except.matches(api_name)
     }
 
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.apis.prefixes().chain(self.except.prefixes())
+    }
+
+    /// Whether a name that is not among the [`Self::names`] has to be compared to know.
     pub(super) fn has_prefixes(&self) -> bool {
-        self.apis.has_prefixes() || self.except.has_prefixes()
+        self.prefixes().next().is_some()
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {

@@ -64,6 +64,7 @@ impl Counter {
         }
     }
 
+    #[inline]
     pub(super) fn in_flight(&self) -> u64 {
         match self {
             Self::Sliding(counter) => counter.in_flight(),
@@ -72,14 +73,20 @@ impl Counter {
         }
     }
 
-    pub(super) fn take(&mut self, amount: u64) {
-        match self {
-            Self::Sliding(counter) => counter.take(amount),
-            Self::Periods(counter) => counter.take(amount),
-            Self::Plain(counter) => counter.take(amount),
+    #[inline]
+    pub(super) fn take(&mut self, span: Span, amount: u64, now: Moment) {
+        match (self, span) {
+            (Self::Sliding(counter), Span::Sliding(grid)) => {
+                counter.trim(grid, now.tick);
+                counter.take(amount);
+            }
+            (Self::Sliding(counter), _) => counter.take(amount),
+            (Self::Periods(counter), _) => counter.take(amount),
+            (Self::Plain(counter), _) => counter.take(amount),
         }
     }
 
+    #[inline]
     pub(super) fn give_back(&mut self, amount: u64) {
         match self {
             Self::Sliding(counter) => counter.give_back(amount),
@@ -88,15 +95,23 @@ impl Counter {
         }
     }
 
-    /// What reached WeCom at `when` at the latest.
-    pub(super) fn settle(&mut self, span: Span, amount: u64, when: Moment) {
+    /// What was `reserved` is not under way any more; `amount` of it reached WeCom, at `when` at the latest.
+    #[inline]
+    pub(super) fn settle(&mut self, span: Span, reserved: u64, amount: u64, when: Moment) {
         match (self, span) {
-            (Self::Sliding(counter), Span::Sliding(grid)) => counter.settle(grid, amount, when.tick),
+            (Self::Sliding(counter), Span::Sliding(grid)) => {
+                counter.give_back(reserved);
+                counter.settle(grid, amount, when.tick);
+            }
             (Self::Periods(counter), Span::Calendar(calendar)) => {
+                counter.give_back(reserved);
                 counter.settle(calendar, amount, when.at, when.tick);
             }
-            (Self::Plain(counter), Span::Total) => counter.add(amount, when.tick),
-            _ => {} // What has settled is not under way any more.
+            (Self::Plain(counter), Span::Total) => {
+                counter.give_back(reserved);
+                counter.add(amount, when.tick);
+            }
+            (counter, _) => counter.give_back(reserved),
         }
     }
 
@@ -108,6 +123,7 @@ impl Counter {
     }
 
     /// Forgets what does not count any more at the present.
+    #[inline]
     pub(super) fn trim(&mut self, span: Span, now: Moment) {
         match (self, span) {
             (Self::Sliding(counter), Span::Sliding(grid)) => counter.trim(grid, now.tick),
@@ -118,6 +134,7 @@ impl Counter {
     }
 
     /// Gives memory back after a burst.
+    #[inline]
     pub(super) fn shrink(&mut self) {
         if let Self::Sliding(counter) = self {
             counter.shrink();
@@ -125,6 +142,7 @@ impl Counter {
     }
 
     /// Whether a new counter would be the same.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         match self {
             Self::Sliding(counter) => counter.is_idle(),
@@ -133,6 +151,7 @@ impl Counter {
         }
     }
 
+    #[inline]
     fn used(&self, span: Span, now: Moment) -> u64 {
         match (self, span) {
             (Self::Sliding(counter), Span::Sliding(grid)) => counter.used(grid, now.tick),
@@ -173,20 +192,24 @@ impl<'a> Counters<'a> {
         self.0.into_iter().chain(self.1)
     }
 
+    #[inline]
     pub(super) fn in_flight(self) -> u64 {
         self.each().fold(0, |sum, counter| sum.saturating_add(counter.in_flight()))
     }
 
+    #[inline]
     pub(super) fn used(self, span: Span, now: Moment) -> u64 {
-        match (self, span) {
-            (Self(None, None), _) => 0,
-            (Self(Some(one), None) | Self(None, Some(one)), _) => one.used(span, now),
-            // The fullest period of both together, which may not be the fullest of each.
-            (_, Span::Calendar(calendar)) => {
-                let (first, last) = calendar.touched(now.at);
-                self.in_flight().saturating_add(self.settled(first).max(self.settled(last)))
-            }
-            _ => self.each().fold(0, |sum, counter| sum.saturating_add(counter.used(span, now))),
+        match (self.0, self.1) {
+            (None, None) => 0,
+            (Some(one), None) | (None, Some(one)) => one.used(span, now),
+            (Some(own), Some(everybody)) => match span {
+                // The fullest period of both together, which may not be the fullest of each.
+                Span::Calendar(calendar) => {
+                    let (first, last) = calendar.touched(now.at);
+                    self.in_flight().saturating_add(self.settled(first).max(self.settled(last)))
+                }
+                _ => own.used(span, now).saturating_add(everybody.used(span, now)),
+            },
         }
     }
 
@@ -244,9 +267,11 @@ impl<'a> Counters<'a> {
     pub(super) fn empties(self, span: Span, now: Moment) -> Option<i64> {
         match span {
             Span::Sliding(grid) => {
-                let empty =
-                    |counter: &Counter| counter.sliding().map(|counter| counter.empties(grid, now.tick));
-                Some(self.each().filter_map(empty).fold(now.tick, i64::max))
+                let empty = |counter: Option<&Counter>| match counter {
+                    Some(Counter::Sliding(counter)) => counter.empties(grid, now.tick),
+                    _ => now.tick,
+                };
+                Some(empty(self.0).max(empty(self.1)))
             }
             Span::Calendar(_) | Span::Concurrent => self.falls_to(0, span, now),
             Span::Total => (self.used(span, now) == 0).then_some(now.tick),

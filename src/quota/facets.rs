@@ -32,32 +32,7 @@ pub struct Facets<'a> {
     pub critical: bool,
 }
 
-/// The key of a counter: a place for each [`Dimension`], zero where the scope does not have it. Members and chats share
-/// the last place.
-pub(super) type Key = [u64; 6];
-
-/// In the last place of a key with members: what counts for every one of them.
-pub(super) const EVERYBODY: u64 = 0;
-
-/// The last place of a key for a member, of whom none is [`EVERYBODY`].
-pub(super) fn member(hash: u64) -> u64 {
-    hash.max(1)
-}
-
 impl Facets<'_> {
-    /// The key of the call itself; the place of a member stays empty.
-    pub(super) fn key(&self, scope: Scope) -> Key {
-        let part = |dimension, value| if scope.has(dimension) { value } else { 0 };
-        [
-            part(Dimension::Corp, self.corp),
-            part(Dimension::App, self.app),
-            part(Dimension::Api, self.api),
-            part(Dimension::EgressIp, self.egress_ip),
-            part(Dimension::ApiKey, self.api_key),
-            part(Dimension::Chat, self.chat),
-        ]
-    }
-
     /// Whether everything is known that the scope tells apart.
     pub(super) fn knows(&self, scope: Scope) -> bool {
         scope.dimensions().all(|dimension| match dimension {
@@ -104,6 +79,7 @@ impl Cost {
         cost
     }
 
+    #[inline]
     pub fn of(&self, unit: Unit) -> u64 {
         match unit {
             Unit::Calls => self.calls,

@@ -50,6 +50,7 @@ pub enum Cap {
 
 impl Cap {
     /// The number that this cap comes to for a corp.
+    #[inline]
     pub fn amount(self, account_cap: u64) -> u64 {
         match self {
             Self::Fixed(amount) => amount,
@@ -140,6 +141,7 @@ impl Scope {
         self.0 & !other.0 == 0
     }
 
+    #[inline]
     pub const fn has(self, dimension: Dimension) -> bool {
         self.0 & (1 << dimension as u8) != 0
     }

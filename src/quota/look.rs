@@ -1,10 +1,11 @@
 //! One limit, looked at for one call.
 
 use super::active::{ActiveLimit, Bound};
-use super::counter::{Counters, Span};
+use super::counter::Counters;
 use super::facets::{Cost, Facets, Moment};
 use super::limit::Dimension;
 use super::reading::{Reading, Refusal, Rule};
+use super::track::Count;
 
 /// A call that is judged.
 #[derive(Clone, Copy)]
@@ -18,8 +19,8 @@ pub(super) struct Call<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) active: &'a ActiveLimit,
+    pub(super) count: &'a Count,
     pub(super) counters: Counters<'a>,
-    pub(super) span: Span,
     pub(super) needed: u64,
     pub(super) used: u64,
     pub(super) bound: Bound,
@@ -28,29 +29,33 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
+    #[inline]
     pub(super) fn passes(&self) -> bool {
         self.used.saturating_add(self.needed) <= self.allowed
     }
 
     /// Whether the limit holds the call back by itself, or only an own rule on top of it.
+    #[inline]
     pub(super) fn is_own(&self) -> bool {
         self.bound.rule.is_of_api_key()
     }
 
     /// What would be left for such calls after this one.
+    #[inline]
     fn left(&self) -> u64 {
         self.allowed.saturating_sub(self.used.saturating_add(self.needed))
     }
 
     /// Compares what is left of the caps as shares, without fractions.
+    #[inline]
     pub(super) fn has_less_left_than(&self, other: &Self) -> bool {
-        let share = |left: u64, cap: u64| u128::from(left) * u128::from(cap);
-        share(self.left(), other.allowed) < share(other.left(), self.allowed)
+        // None is larger than MAX_CAP, so the products fit.
+        self.left() * other.allowed < other.left() * self.allowed
     }
 
     pub(super) fn retry_at(&self, now: Moment) -> Option<i64> {
         let room = self.allowed.checked_sub(self.needed)?;
-        self.counters.falls_to(room, self.span, now)
+        self.counters.falls_to(room, self.count.span, now)
     }
 
     fn reading_of(&self, bound: Bound, now: Moment) -> Reading {
@@ -63,7 +68,7 @@ impl Look<'_> {
             used: self.used,
             remaining: bound.cap.saturating_sub(self.used),
             window: limit.window,
-            resets_at: self.counters.empties(self.span, now),
+            resets_at: self.counters.empties(self.count.span, now),
         }
     }
 
@@ -81,7 +86,7 @@ impl Look<'_> {
     /// The reading once the call has been taken.
     pub(super) fn reading_with_call(&self, now: Moment) -> Reading {
         let reading = self.reading_of(self.holding(), now);
-        let freed = self.span.freed_if_settled(now);
+        let freed = self.count.span.freed_if_settled(now);
         Reading {
             used: self.used.saturating_add(self.needed),
             remaining: self.left(),

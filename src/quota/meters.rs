@@ -108,7 +108,7 @@ impl Meters {
     pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Judgement {
         let now = self.latest(now);
         let mut verdict = Verdict::default();
-        self.look(&Call { facets, cost, account_cap, now }, |limit, look| verdict.add(limit, look, now));
+        self.look(&Call { facets, cost, account_cap, now }, &mut |limit, look| verdict.add(limit, look, now));
         verdict.judgement(now)
     }
 
@@ -117,7 +117,7 @@ impl Meters {
     pub fn readings(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Vec<Reading> {
         let now = self.latest(now);
         let mut readings: Vec<Reading> = Vec::new();
-        self.look(&Call { facets, cost, account_cap, now }, |_, look| {
+        self.look(&Call { facets, cost, account_cap, now }, &mut |_, look| {
             if look.is_own() {
                 return;
             }
@@ -131,10 +131,10 @@ impl Meters {
         readings
     }
 
-    fn look<'a>(&'a self, call: &Call<'_>, mut see: impl FnMut(usize, Look<'a>)) {
+    fn look<'a>(&'a self, call: &Call<'_>, see: &mut impl FnMut(usize, &Look<'a>)) {
         let name = call.facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].look(stop, &self.limits, self.reserve, call, &mut see);
+            self.tracks[stop.track].look(stop, &self.limits, self.reserve, call, see);
         }
     }
 
@@ -145,10 +145,8 @@ impl Meters {
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
-            track.change(facets, &[cost], |count, counter| {
-                counter.trim(count.span, now);
-                counter.take(cost.of(count.unit));
-            });
+            track
+                .change(facets, &[cost], |count, counter| counter.take(count.span, cost.of(count.unit), now));
             if track.is_per_member() {
                 // One message adds up to a thousand keys, so idle ones have to go faster than elsewhere.
                 track.prune(now, 2 * facets.members.len());
@@ -164,10 +162,8 @@ impl Meters {
             let track = &mut self.tracks[stop.track];
             let free = ok && track.id.free.matches(name);
             track.change(facets, &[reserved, posted], |count, counter| {
-                counter.give_back(reserved.of(count.unit));
-                if !free {
-                    counter.settle(count.span, posted.of(count.unit), when);
-                }
+                let posted = if free { 0 } else { posted.of(count.unit) };
+                counter.settle(count.span, reserved.of(count.unit), posted, when);
             });
         }
     }
@@ -194,7 +190,7 @@ impl Meters {
         };
         for track in self.tracks.iter_mut().filter(counts) {
             track.change(facets, &[&cost], |count, counter| match declared {
-                Declared::Used => counter.settle(count.span, cost.of(count.unit), now),
+                Declared::Used => counter.settle(count.span, 0, cost.of(count.unit), now),
                 Declared::Corrected => counter.lower(count.span, cost.of(count.unit)),
             });
         }
@@ -276,25 +272,31 @@ struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    fn add(&mut self, limit: usize, look: Look<'a>, now: Moment) {
+    #[inline]
+    fn add(&mut self, limit: usize, look: &Look<'a>, now: Moment) {
         let enforced = look.is_own() || look.active.limit.mode == Mode::Enforce;
         if look.passes() {
-            if enforced && self.binding.is_none_or(|other| look.has_less_left_than(&other)) {
-                self.binding = Some(look);
+            if enforced && self.binding.as_ref().is_none_or(|other| look.has_less_left_than(other)) {
+                self.binding = Some(*look);
             }
-            return;
+        } else {
+            self.refuse(limit, look, enforced, now);
         }
+    }
+
+    #[cold]
+    fn refuse(&mut self, limit: usize, look: &Look<'a>, enforced: bool, now: Moment) {
         let retry_at = look.retry_at(now);
         if enforced {
             if self.refusing.is_none_or(|(_, other)| is_longer(retry_at, other)) {
-                self.refusing = Some((look, retry_at));
+                self.refusing = Some((*look, retry_at));
             }
             return;
         }
         match self.shadowing.iter_mut().find(|(known, ..)| *known == limit) {
             Some((_, _, other)) if !is_longer(retry_at, *other) => {}
-            Some(longest) => *longest = (limit, look, retry_at),
-            None => self.shadowing.push((limit, look, retry_at)),
+            Some(longest) => *longest = (limit, *look, retry_at),
+            None => self.shadowing.push((limit, *look, retry_at)),
         }
     }
 

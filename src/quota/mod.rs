@@ -29,6 +29,7 @@ mod apis;
 mod calendar;
 mod counter;
 pub mod facets;
+mod key;
 mod layout;
 pub mod limit;
 mod look;

@@ -29,12 +29,14 @@ fn is_for(only: Option<&ApiSet>, api_name: &str) -> bool {
 }
 
 impl Stop {
+    #[inline]
     pub(super) fn is_for(&self, api_name: &str) -> bool {
         is_for(self.only.as_ref(), api_name)
     }
 }
 
 impl Judged {
+    #[inline]
     pub(super) fn is_for(&self, api_name: &str) -> bool {
         is_for(self.only.as_ref(), api_name)
     }
@@ -51,34 +53,46 @@ pub(super) struct Use {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// By name: the APIs that some limit names.
-    named: Vec<(Box<str>, Route)>,
+    /// The APIs that some limit names, by the length of the name, which tells most others apart at once.
+    named: Vec<Vec<(Box<str>, Route)>>,
+    /// What the others may begin with for some limit to know them; then the stops have to be asked.
+    prefixes: Vec<Box<str>>,
+    prefixed: Route,
     /// All others.
     other: Route,
     pub(super) uses: Vec<Use>,
 }
 
 impl Plan {
+    #[inline]
     pub(super) fn route(&self, api_name: &str) -> &[Stop] {
-        let named = self.named.binary_search_by(|(name, _)| (**name).cmp(api_name));
-        named.map_or(&self.other, |at| &self.named[at].1)
+        let of_length = self.named.get(api_name.len()).map_or(&[][..], Vec::as_slice);
+        if let Some((_, route)) = of_length.iter().find(|(name, _)| **name == *api_name) {
+            return route;
+        }
+        let prefixed = self.prefixes.iter().any(|prefix| api_name.starts_with(&**prefix));
+        if prefixed { &self.prefixed } else { &self.other }
     }
 
     /// `uses` of `tracks`, both as [`Layout`] found them.
     pub(super) fn new(tracks: &[Track], uses: Vec<Use>) -> Self {
         let sets = tracks.iter().map(|track| &track.id.set).chain(uses.iter().map(|of| &of.set));
-        let names: BTreeSet<Box<str>> = sets.flat_map(ApiSet::names).map(Into::into).collect();
-        let named = names.into_iter().map(|name| {
-            let stops = stops(tracks, &uses, |set| set.matches(&name).then_some(None));
-            (name, stops)
-        });
-        let named = named.collect();
-        // A name that no limit names: whatever a pattern other than `*` says has to be asked when a call comes.
-        let other = stops(tracks, &uses, |set| match (set.has_prefixes(), set.apis.is_all()) {
+        let names: BTreeSet<Box<str>> = sets.clone().flat_map(ApiSet::names).map(Into::into).collect();
+        let longest = names.iter().map(|name| name.len() + 1).max();
+        let mut named = vec![Vec::new(); longest.unwrap_or(0)];
+        for name in names {
+            let route = stops(tracks, &uses, |set| set.matches(&name).then_some(None));
+            named[name.len()].push((name, route));
+        }
+        let mut prefixes: Vec<Box<str>> = sets.flat_map(ApiSet::prefixes).map(Into::into).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let prefixed = stops(tracks, &uses, |set| match (set.has_prefixes(), set.apis.is_all()) {
             (true, _) => Some(Some(set.clone())),
             (false, matches) => matches.then_some(None),
         });
-        Self { named, other, uses }
+        let other = stops(tracks, &uses, |set| set.apis.is_all().then_some(None));
+        Self { named, prefixes, prefixed, other, uses }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::facets::Key;
+use super::key::Key;
 use super::limit::{Dimension, Mode, Scope, Unit};
 use super::window::Window;
 
@@ -37,6 +37,7 @@ impl Rule {
     }
 
     /// Whether it is about one API key, on top of what the limit says.
+    #[inline]
     pub fn is_of_api_key(self) -> bool {
         matches!(self, Self::Own | Self::Share)
     }
@@ -122,16 +123,13 @@ impl Filter<'_> {
     }
 
     pub(super) fn fits_key(&self, key: &Key) -> bool {
-        self.parts().iter().all(|(dimension, part)| part.is_none_or(|part| part == key[dimension.place()]))
+        self.parts().iter().all(|(dimension, part)| part.is_none_or(|part| part == key.part(*dimension)))
     }
 
     /// The smallest and the largest key that can fit.
     pub(super) fn bounds(&self) -> (Key, Key) {
-        let (mut from, mut to) = ([0; 6], [u64::MAX; 6]);
-        if let Some(corp) = self.corp {
-            (from[0], to[0]) = (corp, corp);
-        }
-        (from, to)
+        let corp = |key: Key| self.corp.map_or(key, |corp| key.with(Dimension::Corp, corp));
+        (corp(Key::LEAST), corp(Key::MOST))
     }
 }
 

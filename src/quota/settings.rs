@@ -5,6 +5,7 @@
 
 use super::active::{ActiveLimit, Own, Settings};
 use super::facets::Facets;
+use super::key::Key;
 use super::limit::{Cap, Dimension, Limit};
 use super::meters::Meters;
 use super::profile::{Profile, ProfileError};
@@ -107,7 +108,7 @@ impl Meters {
         if scope.has(Dimension::Member) {
             return Err(OverrideError::PerMember(limit.to_owned()));
         }
-        let key = facets.key(scope);
+        let key = Key::of(facets, scope);
         match cap {
             None => drop(settings.learned.remove(&key)),
             Some(_) if settings.learned.len() >= MAX_LEARNED && !settings.learned.contains_key(&key) => {

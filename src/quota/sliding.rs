@@ -20,22 +20,33 @@ impl Grid {
         Self { window, width: (window / BUCKETS).max(1) }
     }
 
+    #[inline]
     fn bucket(self, tick: i64) -> i64 {
         tick.div_euclid(self.width)
     }
 
+    /// Whether a tick is of a bucket; cheaper than to ask which one it is of.
+    #[inline]
+    fn holds(self, bucket: i64, tick: i64) -> bool {
+        let start = bucket.saturating_mul(self.width);
+        start <= tick && tick.saturating_sub(start) < self.width
+    }
+
     /// When a bucket is forgotten: its latest settlement can be at the last tick before the next bucket, and counts
     /// until the interval that *ends* one window later, which that tick still belongs to.
+    #[inline]
     pub(super) fn free_at(self, bucket: i64) -> i64 {
         bucket.saturating_add(1).saturating_mul(self.width).saturating_add(self.window)
     }
 
     /// When an amount that is settled at `tick` is forgotten.
+    #[inline]
     pub(super) fn freed_if_settled(self, tick: i64) -> i64 {
         self.free_at(self.bucket(tick))
     }
 
     /// The first bucket that still counts: the one `b` with the least `free_at(b) > tick`.
+    #[inline]
     fn first_live(self, tick: i64) -> i64 {
         tick.saturating_sub(self.window).div_euclid(self.width)
     }
@@ -48,6 +59,15 @@ struct Run {
     offset: u32,
     /// Stays at the maximum once it is reached, which no cap exceeds (`MAX_CAP`): everything is refused then.
     amount: u32,
+}
+
+impl Run {
+    /// What was added.
+    fn add(&mut self, amount: u32) -> u32 {
+        let before = self.amount;
+        self.amount = before.saturating_add(amount);
+        self.amount - before
+    }
 }
 
 /// In flight, plus what settled within the last window.
@@ -63,10 +83,12 @@ pub(super) struct Sliding {
 }
 
 impl Sliding {
+    #[inline]
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
+    #[inline]
     pub(super) fn used(&self, grid: Grid, tick: i64) -> u64 {
         let expired: u64 =
             self.runs[..self.expired(grid, tick)].iter().map(|run| u64::from(run.amount)).sum();
@@ -74,11 +96,12 @@ impl Sliding {
     }
 
     /// How many of the runs are to be forgotten.
+    #[inline]
     fn expired(&self, grid: Grid, tick: i64) -> usize {
-        let live = grid.first_live(tick).saturating_sub(self.base);
-        if live <= 0 {
-            return 0; // The usual case, decided without a look at the runs, which are likely not in the cache.
+        if grid.free_at(self.base) > tick {
+            return 0; // The usual case, decided without a division or a look at the runs, which are not in the cache.
         }
+        let live = grid.first_live(tick).saturating_sub(self.base);
         self.runs.iter().take_while(|run| i64::from(run.offset) < live).count()
     }
 
@@ -103,10 +126,12 @@ impl Sliding {
         (amount, tick.saturating_sub(first.saturating_mul(grid.width)).max(1))
     }
 
+    #[inline]
     pub(super) fn take(&mut self, amount: u64) {
         self.in_flight = self.in_flight.saturating_add(amount);
     }
 
+    #[inline]
     pub(super) fn give_back(&mut self, amount: u64) {
         self.in_flight = self.in_flight.saturating_sub(amount);
     }
@@ -117,14 +142,17 @@ impl Sliding {
             return;
         }
         let amount = u32::try_from(amount).unwrap_or(u32::MAX);
+        let base = self.base;
+        if let Some(last) = self.runs.last_mut()
+            && grid.holds(base.saturating_add(i64::from(last.offset)), tick)
+        {
+            self.settled = self.settled.saturating_add(u64::from(last.add(amount)));
+            return;
+        }
         let offset = self.offset(grid.bucket(tick));
         let after = self.runs.iter().rposition(|run| run.offset <= offset);
         let added = match after.map(|i| &mut self.runs[i]) {
-            Some(run) if run.offset == offset => {
-                let before = run.amount;
-                run.amount = before.saturating_add(amount);
-                run.amount - before
-            }
+            Some(run) if run.offset == offset => run.add(amount),
             _ => {
                 self.make_room();
                 self.runs.insert(after.map_or(0, |i| i + 1), Run { offset, amount });
@@ -181,6 +209,7 @@ impl Sliding {
     }
 
     /// Forgets what has left the window at `tick`, which must not lie in the future.
+    #[inline]
     pub(super) fn trim(&mut self, grid: Grid, tick: i64) {
         let expired = self.expired(grid, tick);
         if expired == 0 {
@@ -208,6 +237,7 @@ impl Sliding {
     }
 
     /// Whether a new counter would be the same.
+    #[inline]
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight == 0 && self.runs.is_empty()
     }

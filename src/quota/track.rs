@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::active::{ActiveLimit, Own};
 use super::apis::{ApiSet, Apis};
 use super::counter::{Counter, Counters, Span};
-use super::facets::{Cost, Facets, Key, Moment, member};
+use super::facets::{Cost, Facets, Moment};
+use super::key::Key;
 use super::limit::{Dimension, Scope, Unit};
 use super::look::{Call, Look};
-use super::plan::Stop;
+use super::plan::{Judged, Stop};
 
 /// How many keys one [`Track::prune`] looks at.
 pub(super) const PRUNE_STEP: usize = 256;
@@ -37,6 +38,16 @@ pub(super) struct Count {
 
 /// One counter for each count of the track, in their order.
 type Row = Box<[Counter]>;
+
+/// The keys of a call.
+#[derive(Clone, Copy)]
+enum Targets<'a> {
+    One(Key),
+    /// One for each member.
+    Members(Key, &'a [u64]),
+    /// It goes to no such thing.
+    Nothing,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Track {
@@ -77,16 +88,18 @@ impl Track {
         self.id.scope.has(Dimension::Member)
     }
 
-    /// The keys that a call counts in: more than one if it goes to several members, none if it goes to no such thing.
-    fn keys<'a>(&self, facets: &'a Facets<'a>) -> impl Iterator<Item = Key> + use<'a> {
-        let key = facets.key(self.id.scope);
-        let with = move |last: u64| [key[0], key[1], key[2], key[3], key[4], last];
-        // What went to everybody went to each member that is named, and counts once.
-        let per_member = self.is_per_member() && !facets.broadcast;
-        let members = if per_member { facets.members } else { &[] };
-        let nowhere = per_member || self.id.scope.has(Dimension::Chat) && facets.chat == 0;
-        let one = (!nowhere).then_some(key);
-        one.into_iter().chain(members.iter().map(move |hash| with(member(*hash))))
+    /// What a call counts for.
+    #[inline]
+    fn targets<'a>(&self, facets: &Facets<'a>) -> Targets<'a> {
+        let key = Key::of(facets, self.id.scope);
+        if self.is_per_member() && !facets.broadcast {
+            Targets::Members(key, facets.members)
+        } else if self.id.scope.has(Dimension::Chat) && facets.chat == 0 {
+            Targets::Nothing
+        } else {
+            // What went to everybody went to each member that is named, and counts once.
+            Targets::One(key)
+        }
     }
 
     /// Calls `see` for each limit that has to do with the call, once for each key that can hold it back.
@@ -96,34 +109,36 @@ impl Track {
         limits: &'a [ActiveLimit],
         reserve: u8,
         call: &Call<'_>,
-        mut see: impl FnMut(usize, Look<'a>),
+        see: &mut impl FnMut(usize, &Look<'a>),
     ) {
-        let takes = |i: &usize| call.cost.of(self.counts[*i].unit) > 0;
-        if self.ignores(call.facets.api_key) || !stop.judged.iter().any(|judged| takes(&judged.counter)) {
+        let takes = |judged: &Judged| call.cost.of(self.counts[judged.counter].unit) > 0;
+        if self.ignores(call.facets.api_key) || !stop.judged.iter().any(takes) {
             return;
         }
         self.rows_of(call.facets, |own, everybody| {
-            for judged in stop.judged.iter().filter(|judged| judged.is_for(call.facets.api_name)) {
+            for judged in &stop.judged {
+                let count = &self.counts[judged.counter];
+                if call.cost.of(count.unit) == 0 || !judged.is_for(call.facets.api_name) {
+                    continue;
+                }
                 let counter = |row: Option<&'a Row>| row.and_then(|row| row.get(judged.counter));
                 let counters = Counters(counter(own), counter(everybody));
-                let count = self.counts[judged.counter];
-                if call.cost.of(count.unit) > 0 {
-                    see(judged.limit, self.one_look(&limits[judged.limit], counters, count, reserve, call));
-                }
+                see(judged.limit, &self.one_look(&limits[judged.limit], count, counters, reserve, call));
             }
         });
     }
 
+    #[inline]
     fn one_look<'a>(
         &self,
         active: &'a ActiveLimit,
+        count: &'a Count,
         counters: Counters<'a>,
-        count: Count,
         reserve: u8,
         call: &Call<'_>,
     ) -> Look<'a> {
-        let Call { facets, cost, account_cap, now } = *call;
-        let mut bound = active.bound(|| facets.key(active.limit.scope), facets.corp, account_cap);
+        let Call { facets, cost, account_cap, .. } = *call;
+        let mut bound = active.bound(|| Key::of(facets, active.limit.scope), facets.corp, account_cap);
         let mut allowed = bound.cap;
         if let Some(own) = self.own(facets.api_key) {
             bound = own.bound(bound.cap);
@@ -131,25 +146,26 @@ impl Track {
         } else if !facets.critical {
             allowed = active.without_reserve(bound.cap, reserve);
         }
-        let used = counters.used(count.span, now);
-        Look { active, counters, span: count.span, needed: cost.of(count.unit), used, bound, allowed }
+        let used = counters.used(count.span, call.now);
+        Look { active, count, counters, needed: cost.of(count.unit), used, bound, allowed }
     }
 
     /// The counters that judge a call: for each member its own with those for everybody.
+    #[inline]
     fn rows_of<'a>(&'a self, facets: &Facets<'_>, mut see: impl FnMut(Option<&'a Row>, Option<&'a Row>)) {
-        if !self.is_per_member() {
-            self.keys(facets).for_each(|key| see(self.rows.get(&key), None));
-            return;
-        }
-        let all = facets.key(self.id.scope);
-        let everybody = self.rows.get(&all);
-        if facets.broadcast {
-            see(None, everybody);
-            let last = [all[0], all[1], all[2], all[3], all[4], u64::MAX];
-            let others = self.rows.range((Bound::Excluded(all), Bound::Included(last)));
-            others.for_each(|(_, row)| see(Some(row), everybody));
-        } else {
-            self.keys(facets).for_each(|key| see(self.rows.get(&key), everybody));
+        match self.targets(facets) {
+            Targets::Nothing => {}
+            Targets::One(all) if self.is_per_member() => {
+                let everybody = self.rows.get(&all);
+                see(None, everybody);
+                let members = (Bound::Excluded(all), Bound::Included(all.for_member(u64::MAX)));
+                self.rows.range(members).for_each(|(_, row)| see(Some(row), everybody));
+            }
+            Targets::One(key) => see(self.rows.get(&key), None),
+            Targets::Members(key, members) => {
+                let everybody = self.rows.get(&key.for_everybody());
+                members.iter().for_each(|member| see(self.rows.get(&key.for_member(*member)), everybody));
+            }
         }
     }
 
@@ -160,17 +176,25 @@ impl Track {
         costs: &[&Cost],
         mut change: impl FnMut(&Count, &mut Counter),
     ) {
+        let targets = self.targets(facets);
         let takes = |count: &Count| costs.iter().any(|cost| cost.of(count.unit) > 0);
         if self.ignores(facets.api_key) || !self.counts.iter().any(takes) {
             return;
         }
-        for key in self.keys(facets) {
+        let mut change_all = |key| {
             let counts = &self.counts;
             let fresh = || counts.iter().map(|count| Counter::new(count.span)).collect();
             let row = self.rows.entry(key).or_insert_with(fresh);
             for (count, counter) in counts.iter().zip(row.iter_mut()) {
                 change(count, counter);
             }
+        };
+        match targets {
+            Targets::One(key) => change_all(key),
+            Targets::Members(key, members) => {
+                members.iter().for_each(|member| change_all(key.for_member(*member)));
+            }
+            Targets::Nothing => {}
         }
     }
 
@@ -217,7 +241,7 @@ impl Track {
         }
         if self.id.own.is_some() {
             let owners = &self.owners;
-            self.rows.retain(|key, _| owners.contains_key(&key[Dimension::ApiKey.place()]));
+            self.rows.retain(|key, _| owners.contains_key(&key.part(Dimension::ApiKey)));
         }
     }
 }

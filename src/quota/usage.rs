@@ -2,15 +2,13 @@
 
 use super::active::{ActiveLimit, Bound};
 use super::counter::{Counter, Counters};
-use super::facets::{EVERYBODY, Key, Moment};
+use super::facets::Moment;
+use super::key::Key;
 use super::limit::Dimension;
 use super::look::Look;
 use super::plan::Use;
 use super::reading::{Filter, Pace, Rule, Usage};
 use super::track::{Count, Track};
-
-/// The last place of a key.
-const LAST: usize = 5;
 
 /// One limit in one track.
 pub(super) struct Show<'a> {
@@ -39,16 +37,16 @@ impl Show<'_> {
         if !self.filter.fits_scope(track.id.scope) {
             return;
         }
-        let count = track.counts[self.of.counter];
+        let count = &track.counts[self.of.counter];
         // The track may be about more APIs than the limit.
         let tells_apis = track.id.scope.has(Dimension::Api) && !self.of.set.is_all();
-        let is_for = |key: &Key| !tells_apis || self.of.set.matches(api_name(key[Dimension::Api.place()]));
+        let is_for = |key: &Key| !tells_apis || self.of.set.matches(api_name(key.part(Dimension::Api)));
         let shown = |key: &Key| self.filter.fits_key(key) && is_for(key);
         let (from, to) = self.filter.bounds();
         let rows = track.rows.range(from..=to).filter(|(key, _)| shown(key));
         let rows = rows.filter_map(|(key, row)| Some((*key, row.get(self.of.counter)?)));
         let mut add = |key: Key, counters: Counters<'_>, used: u64, members: Option<u64>| {
-            let corp = key[Dimension::Corp.place()];
+            let corp = key.part(Dimension::Corp);
             let bound = self.bound(track, &key, account_cap(corp));
             if used > 0 || bound.rule == Rule::Learned {
                 out.push(Usage { members, ..self.one(track, &key, counters, count, used, bound) });
@@ -77,44 +75,41 @@ impl Show<'_> {
     }
 
     fn bound(&self, track: &Track, key: &Key, account_cap: u64) -> Bound {
-        let corp = key[Dimension::Corp.place()];
+        let corp = key.part(Dimension::Corp);
         let of_limit = || {
-            let mut key = *key;
-            if !self.active.limit.scope.has(Dimension::ApiKey) {
-                key[Dimension::ApiKey.place()] = 0;
-            }
-            key
+            let per_key = self.active.limit.scope.has(Dimension::ApiKey);
+            if per_key { *key } else { key.with(Dimension::ApiKey, 0) }
         };
         let bound = self.active.bound(of_limit, corp, account_cap);
-        match track.own(key[Dimension::ApiKey.place()]) {
+        match track.own(key.part(Dimension::ApiKey)) {
             Some(own) => own.bound(bound.cap),
             None => bound,
         }
     }
 
     /// Rows that differ only in the member follow each other, the one for everybody first.
-    fn fullest<'r>(&self, rows: impl Iterator<Item = (Key, &'r Counter)>, count: Count) -> Vec<Fullest<'r>> {
+    fn fullest<'r>(&self, rows: impl Iterator<Item = (Key, &'r Counter)>, count: &Count) -> Vec<Fullest<'r>> {
         let mut found: Vec<Fullest<'r>> = Vec::new();
         let mut everybody: Option<(Key, &Counter)> = None;
         for (key, counter) in rows {
-            let of = first(&key);
-            if key[LAST] == EVERYBODY {
+            let of = key.for_everybody();
+            if key.is_for_everybody() {
                 everybody = Some((key, counter));
             }
-            let all = everybody.filter(|(all, _)| first(all) == of).map(|(_, counter)| counter);
-            let own = (key[LAST] != EVERYBODY).then_some(counter);
+            let all = everybody.filter(|(all, _)| *all == of).map(|(_, counter)| counter);
+            let own = (!key.is_for_everybody()).then_some(counter);
             let counters = Counters(own, all);
             let used = counters.used(count.span, self.now);
             let member =
                 u64::from(own.is_some_and(|own| Counters(Some(own), None).used(count.span, self.now) > 0));
-            match found.last_mut().filter(|last| first(&last.key) == of) {
+            match found.last_mut().filter(|last| last.key == of) {
                 Some(last) => {
                     last.members += member;
                     if used > last.used {
                         (last.counters, last.used) = (counters, used);
                     }
                 }
-                None => found.push(Fullest { key, counters, used, members: member }),
+                None => found.push(Fullest { key: of, counters, used, members: member }),
             }
         }
         found
@@ -125,14 +120,13 @@ impl Show<'_> {
         track: &Track,
         key: &Key,
         counters: Counters<'_>,
-        count: Count,
+        count: &Count,
         used: u64,
         bound: Bound,
     ) -> Usage {
-        let part = |dimension: Dimension| track.id.scope.has(dimension).then(|| key[dimension.place()]);
-        let Count { span, .. } = count;
-        let look = Look { active: self.active, counters, span, needed: 0, used, bound, allowed: bound.cap };
-        let (amount, over_ms) = counters.pace(span, self.now.tick);
+        let part = |dimension: Dimension| track.id.scope.has(dimension).then(|| key.part(dimension));
+        let look = Look { active: self.active, count, counters, needed: 0, used, bound, allowed: bound.cap };
+        let (amount, over_ms) = counters.pace(count.span, self.now.tick);
         Usage {
             corp: part(Dimension::Corp),
             app: part(Dimension::App),
@@ -147,8 +141,4 @@ impl Show<'_> {
             reading: look.reading(self.now),
         }
     }
-}
-
-fn first(key: &Key) -> [u64; LAST] {
-    [key[0], key[1], key[2], key[3], key[4]]
 }
