@@ -170,9 +170,16 @@ pub struct NewKey {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
 pub struct SetKey {
     pub id: Seq,
+    #[command(flatten)]
+    pub change: KeyChange,
+}
+
+/// At least one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct KeyChange {
     /// Whose calls go first where calls wait for room in a limit: critical, normal or batch
     #[arg(long, required = true)]
     pub priority: Option<Priority>,

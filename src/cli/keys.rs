@@ -9,7 +9,7 @@ use crate::ledger::directory::{ApiKey, Directory};
 use crate::ledger::entry::{ApiKeySet, Priority, Scope};
 use crate::ledger::{Command, Seq};
 
-use super::args::{Key, NewKey, SetKey};
+use super::args::{Key, KeyChange, NewKey, SetKey};
 use super::table::table;
 use super::{Answer, Failure, act, new_key};
 
@@ -32,7 +32,7 @@ pub(super) async fn change(opened: &Opened, change: &Key) -> Result<Answer, Fail
         Key::Revoke { id } => (id, ApiKeyChange::Revoke, "is revoked, for ever".to_owned()),
         Key::Pause { id } => (id, ApiKeyChange::Pause, "is paused".to_owned()),
         Key::Resume { id } => (id, ApiKeyChange::Resume, "is active again".to_owned()),
-        Key::Set(SetKey { id, priority }) => {
+        Key::Set(SetKey { id, change: KeyChange { priority } }) => {
             let what = priority.map(|priority| format!("has priority {}", priority.name()));
             (id, ApiKeyChange::Set(ApiKeySet { priority }), what.unwrap_or_default())
         }

@@ -1,14 +1,16 @@
 //! What can be asked of the ledger, and what it answers.
 
 mod ask;
+mod line;
 
-use crate::quota::{Cost, Dimension, Operator, Profile, Reading, Scope as LimitScope, Unit};
+use crate::quota::{Cost, Operator, Profile, Reading, Unit};
 
 use super::entry::{
-    AnswerNotes, ApiKeySet, Blocks, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size,
+    AnswerNotes, ApiKeySet, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size,
 };
 
 pub use ask::{Ask, NotSent, To};
+pub use line::{Hit, InLine, Reach, Standing};
 
 /// The time of a decision: see `clock`.
 pub use crate::quota::Moment as Now;
@@ -209,82 +211,6 @@ pub struct Admit {
     pub line: InLine,
 }
 
-/// What the line before a limit has to do with an admission: nothing, unless somebody waits.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InLine {
-    /// Whoever asks waits on if a limit refuses, so a refusal is not recorded.
-    pub waits: bool,
-    /// Others are before it and were refused like this; so is this call, whatever room there is by now.
-    pub standing: Option<Standing>,
-}
-
-/// What a refusal by a limit says to whoever is refused next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    pub hit: Hit,
-    pub retry_at: Option<i64>,
-    pub reach: Reach,
-}
-
-/// What holds a call back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hit {
-    Limit(Reading),
-    /// See [`Refusal::Blocked`].
-    Blocked {
-        penalty: Seq,
-        level: PenaltyLevel,
-        errcode: i64,
-    },
-}
-
-impl Standing {
-    /// The same for another call.
-    pub fn refusal(self, key: RefusalKey, recorded: bool) -> Refusal {
-        let Self { hit, retry_at, reach } = self;
-        match hit {
-            Hit::Limit(reading) => Refusal::Limit { reading, retry_at, reach, key, recorded },
-            Hit::Blocked { penalty, level, errcode } => {
-                let retry_at = retry_at.unwrap_or_default();
-                Refusal::Blocked { penalty, level, errcode, retry_at, reach, key, recorded }
-            }
-        }
-    }
-}
-
-/// Which other calls, of the same corp and API, share a refusal by a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// All of them.
-    Everybody,
-    /// Those of the same API key.
-    Caller,
-    /// None for sure: it depends on what else the call is about.
-    Call,
-}
-
-impl Reach {
-    pub fn of_block(blocks: Blocks) -> Self {
-        match blocks {
-            Blocks::Corp | Blocks::EgressIp => Self::Everybody,
-            Blocks::App => Self::Call,
-        }
-    }
-
-    pub fn of(scope: LimitScope) -> Self {
-        const EVERYBODY: LimitScope = LimitScope::of(&[Dimension::Corp, Dimension::Api, Dimension::EgressIp]);
-        const CALLER: LimitScope =
-            LimitScope::of(&[Dimension::Corp, Dimension::Api, Dimension::EgressIp, Dimension::ApiKey]);
-        if scope.is_within(EVERYBODY) {
-            Self::Everybody
-        } else if scope.is_within(CALLER) {
-            Self::Caller
-        } else {
-            Self::Call
-        }
-    }
-}
-
 /// How a call ended.
 #[derive(Debug, Clone)]
 pub enum Outcome {
@@ -431,23 +357,6 @@ pub enum Refusal {
         reason: String,
         retry_at: Option<i64>,
     },
-}
-
-impl Refusal {
-    /// What it says to whoever is refused next; none where waiting for room is of no use.
-    pub fn standing(&self) -> Option<Standing> {
-        match self {
-            Self::Limit { reading, retry_at, reach, .. } => {
-                Some(Standing { hit: Hit::Limit(reading.clone()), retry_at: *retry_at, reach: *reach })
-            }
-            Self::Blocked { penalty, level, errcode, retry_at, reach, .. } => Some(Standing {
-                hit: Hit::Blocked { penalty: *penalty, level: *level, errcode: *errcode },
-                retry_at: Some(*retry_at),
-                reach: *reach,
-            }),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -164,7 +164,9 @@ impl Track {
             Targets::One(key) => see(self.rows.get(&key), None),
             Targets::Members(key, members) => {
                 let everybody = self.rows.get(&key.for_everybody());
-                members.iter().for_each(|member| see(self.rows.get(&key.for_member(*member)), everybody));
+                for member in members {
+                    see(self.rows.get(&key.for_member(*member)), everybody);
+                }
             }
         }
     }
@@ -192,7 +194,9 @@ impl Track {
         match targets {
             Targets::One(key) => change_all(key),
             Targets::Members(key, members) => {
-                members.iter().for_each(|member| change_all(key.for_member(*member)));
+                for member in members {
+                    change_all(key.for_member(*member));
+                }
             }
             Targets::Nothing => {}
         }

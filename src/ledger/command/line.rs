@@ -1,0 +1,99 @@
+//! What the line before a limit and the ledger tell each other.
+
+use crate::ledger::entry::{Blocks, PenaltyLevel, Seq};
+use crate::quota::{Dimension, Reading, Scope};
+
+use super::{Refusal, RefusalKey};
+
+/// What the line before a limit has to do with an admission: nothing, unless somebody waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InLine {
+    /// Whoever asks waits on if a limit refuses, so a refusal is not recorded.
+    pub waits: bool,
+    /// Others are before it and were refused like this; so is this call, whatever room there is by now.
+    pub standing: Option<Standing>,
+}
+
+/// What a refusal by a limit says to whoever is refused next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub hit: Hit,
+    pub retry_at: Option<i64>,
+    pub reach: Reach,
+}
+
+/// What holds a call back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hit {
+    Limit(Reading),
+    /// See [`Refusal::Blocked`].
+    Blocked {
+        penalty: Seq,
+        level: PenaltyLevel,
+        errcode: i64,
+    },
+}
+
+impl Standing {
+    /// The same for another call.
+    pub fn refusal(self, key: RefusalKey, recorded: bool) -> Refusal {
+        let Self { hit, retry_at, reach } = self;
+        match hit {
+            Hit::Limit(reading) => Refusal::Limit { reading, retry_at, reach, key, recorded },
+            Hit::Blocked { penalty, level, errcode } => {
+                let retry_at = retry_at.unwrap_or_default();
+                Refusal::Blocked { penalty, level, errcode, retry_at, reach, key, recorded }
+            }
+        }
+    }
+}
+
+/// Which other calls, of the same corp and API, share a refusal by a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All of them.
+    Everybody,
+    /// Those of the same API key.
+    Caller,
+    /// None for sure: it depends on what else the call is about.
+    Call,
+}
+
+impl Reach {
+    pub fn of_block(blocks: Blocks) -> Self {
+        match blocks {
+            Blocks::Corp | Blocks::EgressIp => Self::Everybody,
+            Blocks::App => Self::Call,
+        }
+    }
+
+    pub fn of(scope: Scope) -> Self {
+        const EVERYBODY: Scope = Scope::of(&[Dimension::Corp, Dimension::Api, Dimension::EgressIp]);
+        const CALLER: Scope =
+            Scope::of(&[Dimension::Corp, Dimension::Api, Dimension::EgressIp, Dimension::ApiKey]);
+        if scope.is_within(EVERYBODY) {
+            Self::Everybody
+        } else if scope.is_within(CALLER) {
+            Self::Caller
+        } else {
+            Self::Call
+        }
+    }
+}
+
+impl Refusal {
+    /// What it says to whoever is refused next; none where waiting for room is of no use.
+    pub fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Limit { reading, retry_at, reach, .. } => {
+                Some(Standing { hit: Hit::Limit(reading.clone()), retry_at: *retry_at, reach: *reach })
+            }
+            Self::Blocked { penalty, level, errcode, retry_at, reach, .. } => Some(Standing {
+                hit: Hit::Blocked { penalty: *penalty, level: *level, errcode: *errcode },
+                retry_at: Some(*retry_at),
+                reach: *reach,
+            }),
+            _ => None,
+        }
+    }
+}
