@@ -10,10 +10,11 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::web::Bytes;
 
-/// Requests under way, and whether the server is going away.
+/// Requests under way, open connections, and whether the server is going away.
 #[derive(Default)]
 pub struct Drain {
     active: AtomicUsize,
+    connections: AtomicUsize,
     draining: AtomicBool,
 }
 
@@ -27,9 +28,29 @@ impl Drain {
         self.active.load(Ordering::Acquire)
     }
 
+    /// Connections that clients may still use.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Counts a connection for as long as what is returned is kept with it.
+    pub fn connected(self: &Arc<Self>) -> Connection {
+        self.connections.fetch_add(1, Ordering::AcqRel);
+        Connection(Arc::clone(self))
+    }
+
     fn enter(self: &Arc<Self>) -> Active {
         self.active.fetch_add(1, Ordering::AcqRel);
         Active(Arc::clone(self))
+    }
+}
+
+/// An open connection.
+pub struct Connection(Arc<Drain>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -26,8 +26,11 @@ use super::listen::{self, Handover, Successor};
 
 /// How long the kernel may need until handshakes that chose our socket have ended.
 const HANDOVER: Duration = Duration::from_millis(300);
-/// How long nothing may be under way before the server closes.
+/// How long nothing may be under way before the server closes while clients have nowhere else to go.
 const QUIET: Duration = Duration::from_millis(300);
+/// The same while another process serves the port and connections are still open. An idle one that is closed just when its
+/// client uses it loses that call, so it is left until its next answer ends it, or until its client hardly uses it at all.
+const QUIET_BESIDE_ANOTHER: Duration = Duration::from_secs(5);
 /// How often that is looked at.
 const STEP: Duration = Duration::from_millis(20);
 /// How long connections that still write their last answer may take after that, in seconds.
@@ -127,8 +130,13 @@ impl Service {
         self.drain.begin();
         self.admission.drain();
         self.rest.drain();
+        let mut calm = QUIET;
         if let Some(handover) = &self.handover {
-            let to = if self.is_newer_than_another().await { Successor::Older } else { Successor::Newer };
+            let others = self.others().await;
+            let to = if others.older { Successor::Older } else { Successor::Newer };
+            if others.older || others.newer {
+                calm = QUIET_BESIDE_ANOTHER;
+            }
             if let Err(error) = handover.begin(to) {
                 tracing::warn!(%error, "the port could not be handed over; connections in the backlog may be lost");
             }
@@ -138,7 +146,8 @@ impl Service {
         self.handle.pause().await;
         let patience = tokio::time::Instant::now() + self.total_timeout;
         let mut quiet = Duration::ZERO;
-        while quiet < QUIET && tokio::time::Instant::now() < patience {
+        let needed = || if self.drain.connections() == 0 { QUIET } else { calm };
+        while quiet < needed() && tokio::time::Instant::now() < patience {
             tokio::time::sleep(STEP).await;
             quiet = if self.is_busy() { Duration::ZERO } else { quiet + STEP };
         }
@@ -155,16 +164,25 @@ impl Service {
         self.drain.active() > 0 || self.gateway.calls_under_way() > 0
     }
 
-    /// Whether a process that is still there was started before this one: then it is this one that goes back.
-    async fn is_newer_than_another(&self) -> bool {
+    /// Which other processes are there. Where one was started before this one, it is this one that goes back.
+    async fn others(&self) -> Others {
         let instance = self.instance.clone();
-        let older = self.opened.ledger.read(move |state, _| {
-            let own =
-                state.processes.iter().find(|(_, process)| process.instance == instance).map(|(&seq, _)| seq);
-            own.is_some_and(|own| state.processes.range(..own).next().is_some())
+        let others = self.opened.ledger.read(move |state, _| {
+            let mut processes = state.processes.iter();
+            let own = processes.find(|(_, process)| process.instance == instance).map(|(&seq, _)| seq);
+            own.map_or_else(Others::default, |own| Others {
+                older: state.processes.range(..own).next().is_some(),
+                newer: state.processes.range(own + 1..).next().is_some(),
+            })
         });
-        older.await.unwrap_or(false)
+        others.await.unwrap_or_default()
     }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Others {
+    older: bool,
+    newer: bool,
 }
 
 fn server(
@@ -176,6 +194,7 @@ fn server(
     drain: &Arc<Drain>,
 ) -> anyhow::Result<Server> {
     let (gateway, state, drain) = (Arc::clone(gateway), Data::new(state.clone()), Arc::clone(drain));
+    let connected = Arc::clone(&drain);
     let server = HttpServer::new(move || {
         let (gateway, drain) = (Arc::clone(&gateway), Arc::clone(&drain));
         App::new()
@@ -184,6 +203,7 @@ fn server(
             .configure(|config| gateway::configure(config, &gateway))
             .configure(http::configure)
     })
+    .on_connect(move |_, data| drop(data.insert(connected.connected())))
     .workers(workers)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(FIRST_REQUEST)
