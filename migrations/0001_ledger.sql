@@ -66,7 +66,7 @@ insert into entry_kind (kind, name) values
     (34, 'penalty.cleared'),
     (40, 'call.pending'), (41, 'call.posted'), (42, 'call.voided'), (43, 'call.expired'), (44, 'call.late'),
     (45, 'call.refused'), (46, 'size.learned'), (47, 'penalty.started'), (48, 'penalty.ended'),
-    (50, 'alert.raised'), (51, 'webhook.delivered'),
+    (50, 'alert.raised'), (51, 'webhook.delivered'), (52, 'usage.reconciled'),
     (60, 'credential.pending'), (61, 'credential.posted'), (62, 'credential.expired'),
     (63, 'credential.invalidated'), (64, 'credential.issued');
 

@@ -14,11 +14,11 @@ use secrecy::SecretString;
 
 pub(crate) use check::check_log;
 use check::{
-    check_call, check_egress_ip, check_messages, check_tls, check_token, check_upstream, check_webhook,
+    check_call, check_egress_ip, check_messages, check_reconcile, check_tls, check_token, check_upstream, check_webhook,
     given, range,
 };
 pub use check::{check_exposed_sandbox, check_variables};
-pub use settings::{CallSettings, LogSettings, MessageSettings, Settings, TokenSettings, WebhookSettings};
+pub use settings::{CallSettings, LogSettings, MessageSettings, ReconcileSettings, Settings, TokenSettings, WebhookSettings};
 
 /// The documented sample is what the defaults are read from.
 pub const SAMPLE: &str = include_str!("config.default.toml");
@@ -47,6 +47,8 @@ pub struct Config {
     pub token: Token,
     pub call: Call,
     pub messages: Messages,
+    /// The minute of the day from which on the messages of the day before are reconciled, if they are.
+    pub reconcile: Option<u32>,
     pub webhook: Option<Webhook>,
     pub log: Log,
 }
@@ -196,6 +198,7 @@ impl Config {
             token: check_token(&settings.token)?,
             call: check_call(&settings.call)?,
             messages: check_messages(settings.messages)?,
+            reconcile: check_reconcile(settings.reconcile)?,
             webhook: check_webhook(&settings.webhook)?,
             log: check_log(settings.log)?,
         };

@@ -23,6 +23,10 @@ impl Drain {
         self.draining.store(true, Ordering::Release);
     }
 
+    pub fn has_begun(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     /// Requests whose answer was not yet handed to its connection as a whole.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Acquire)
@@ -75,7 +79,7 @@ where
     let answered = next.call(request);
     async move {
         let mut response = answered.await?;
-        if active.0.draining.load(Ordering::Acquire) {
+        if active.0.has_begun() {
             response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
         }
         Ok(response.map_body(|_, body| BoxBody::new(Counted { body, _active: active })))

@@ -23,6 +23,7 @@ use crate::wecom::client::{Timeouts, Upstream};
 
 use super::drain::{self, Drain};
 use super::listen::{self, Handover, Successor};
+use super::reconcile::Daily;
 
 /// How long the kernel may need until handshakes that chose our socket have ended.
 const HANDOVER: Duration = Duration::from_millis(300);
@@ -106,6 +107,11 @@ impl Service {
         let handover = if config.reuse_port { Some(Handover::of(&listener)?) } else { None };
         let address = listener.local_addr()?;
         let drain = Arc::new(Drain::default());
+        if let Some(from_minute) = config.reconcile {
+            let (gateway, ledger) = (Arc::clone(&gateway), opened.ledger.clone());
+            let lock_file = datadir::lock_dir(&config.data_dir).join("reconcile");
+            tokio::spawn(Daily { gateway, ledger, from_minute, lock_file, drain: Arc::clone(&drain) }.run());
+        }
         let state = HttpState::new(&opened, Arc::clone(&admission), messages);
         let server = server(config.workers, listener, tls, &gateway, &state, &drain)?;
         let handle = server.handle();

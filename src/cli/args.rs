@@ -4,6 +4,7 @@ mod corps;
 mod keys;
 mod labels;
 mod limits;
+mod reconcile;
 mod services;
 mod usage;
 
@@ -15,6 +16,7 @@ pub use corps::{App, Corp, DeclaredSize, Members};
 pub use keys::{Key, KeyChange, NewKey, SetKey};
 pub use labels::{AppLabel, Whose};
 pub use limits::{Incidents, Limits, Penalty};
+pub use reconcile::{Listed, Wanted};
 pub use services::{Demo, Sandbox, Serve};
 pub use usage::{Declare, Declared, Usage};
 

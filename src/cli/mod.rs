@@ -8,6 +8,7 @@ mod limits;
 mod logging;
 mod members;
 mod output;
+mod reconcile;
 mod secret;
 mod table;
 
@@ -88,6 +89,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             logging::start(&logging::without_file("warn", &env)?);
             members::learn(config, &app).await?
         }
+        Command::Usage(Usage { declare: Some(Declare::Reconcile(wanted)), .. }) => {
+            let config = Config::load(dir, Settings::default(), &env)?;
+            logging::start(&logging::without_file("warn", &env)?);
+            reconcile::ask(config, wanted).await?
+        }
         Command::Config if json => config_in_force(&dir)?,
         Command::Config => Answer { text: SAMPLE.to_owned(), ..Answer::default() },
         other => {
@@ -146,6 +152,9 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Limits(change) => limits::change(&opened, change).await,
         Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {
             limits::declare(&opened, declared).await
+        }
+        Command::Usage(Usage { declare: Some(Declare::Reconciled(listed)), .. }) => {
+            reconcile::list(&opened, listed).await
         }
         Command::Members(Members::Declare { whose, size }) => members::declare(&opened, whose, &size).await,
         Command::Members(Members::List { corp, app }) => members::list(&opened, corp, app).await,

@@ -9,7 +9,7 @@ use crate::wecom::client::{Upstream, UpstreamError};
 
 use super::{
     Call, CallSettings, ConfigError, DATA_DIR_VARIABLE, Log, LogFormat, LogSettings, MessageSettings,
-    Messages, Settings, Tls, Token, TokenSettings, Webhook, WebhookSettings, invalid, tls,
+    Messages, ReconcileSettings, Settings, Tls, Token, TokenSettings, Webhook, WebhookSettings, invalid, tls,
 };
 
 const PREFIX: &str = "WECOM_LEDGER_";
@@ -25,6 +25,7 @@ pub fn check_variables(names: impl IntoIterator<Item = String>) -> Result<(), Co
             TokenSettings::VARIABLES,
             CallSettings::VARIABLES,
             MessageSettings::VARIABLES,
+            ReconcileSettings::VARIABLES,
             WebhookSettings::VARIABLES,
             LogSettings::VARIABLES,
             OF_TESTS,
@@ -150,6 +151,22 @@ pub(super) fn check_messages(messages: MessageSettings) -> Result<Messages, Conf
         failed_count: counts("messages.failed", messages.failed)?,
         invalid_recipients_count: counts("messages.invalid_recipients", messages.invalid_recipients)?,
     })
+}
+
+/// The minute of the day from which on the day before is asked about, if it is.
+pub(super) fn check_reconcile(reconcile: ReconcileSettings) -> Result<Option<u32>, ConfigError> {
+    let text = given(reconcile.at, "reconcile.at")?;
+    let two = |text: &str| {
+        let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|_| digits)
+    };
+    let parsed = text.split_once(':').and_then(|(hour, minute)| Some((two(hour)?, two(minute)?)));
+    let minute = parsed.filter(|(_, minute)| *minute < 60).map(|(hour, minute)| hour * 60 + minute);
+    // About midnight WeCom's day may be another one than ours, and what fails late in the day is not tried again.
+    match minute.filter(|minute| (10..=23 * 60).contains(minute)) {
+        Some(minute) => Ok(given(reconcile.messages, "reconcile.messages")?.then_some(minute)),
+        None => invalid(format!("reconcile.at must be HH:MM from 00:10 to 23:00, such as 03:30, not `{text}`")),
+    }
 }
 
 pub(crate) fn check_log(log: LogSettings) -> Result<Log, ConfigError> {

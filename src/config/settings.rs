@@ -62,6 +62,7 @@ table! {
         [token: TokenSettings]
         [call: CallSettings]
         [messages: MessageSettings]
+        [reconcile: ReconcileSettings]
         [webhook: WebhookSettings]
         [log: LogSettings]
     }
@@ -89,6 +90,13 @@ table! {
     MessageSettings {
         failed: String = "WECOM_LEDGER_MESSAGES_FAILED",
         invalid_recipients: String = "WECOM_LEDGER_MESSAGES_INVALID_RECIPIENTS",
+    }
+}
+
+table! {
+    ReconcileSettings {
+        messages: bool = "WECOM_LEDGER_RECONCILE_MESSAGES",
+        at: String = "WECOM_LEDGER_RECONCILE_AT",
     }
 }
 

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::sync::oneshot;
 
 use crate::admission::{Ticket, Wait};
-use crate::ledger::command::{Admit, Ask, Command, InLine, NotSent, Outcome, Refusal, Reply as LedgerReply};
+use crate::ledger::command::{Admit, Ask, Command, InLine, Outcome, Refusal, Reply as LedgerReply};
 use crate::ledger::{LedgerError, Seq};
 use crate::quota::Reading;
 use crate::wecom::catalogue::Credential;
@@ -19,7 +19,7 @@ use crate::wecom::reply::Reply;
 
 use super::Gateway;
 use super::auth::Identity;
-use super::cost;
+use super::cost::{self, Unsent};
 use super::gettoken::{ledger_failed, unauthorized, unavailable};
 use super::outgoing::{Outgoing, rate_limit_headers, seconds_until};
 use super::relay::{self, Read};
@@ -100,11 +100,11 @@ async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, 
         drop(call);
         return relay::stream(gateway, &admitted, read, answer).await;
     }
-    let not_sent = cost::not_sent(gateway, &call, &read);
+    let unsent = cost::unsent(gateway, &call, &read);
     if let Some(errcode) = read.errcode().filter(|&errcode| errcodes::is_rate_limited(errcode)) {
         tracing::warn!(pending = admitted.pending, api = %call.api, errcode, "WeCom says that a limit is used up");
     }
-    let outgoing = match settle(gateway, admitted.pending, read.outcome(not_sent)).await {
+    let outgoing = match settle(gateway, admitted.pending, read.outcome(unsent)).await {
         Ok(()) => relay::whole(&call, &read),
         Err(error) => relay::not_recorded(&call, &error),
     };
@@ -308,7 +308,7 @@ async fn rotate(
     errcode: i64,
 ) -> Result<Rejected, Outgoing> {
     let attempt = Some(admitted.pending);
-    let recorded = settle(gateway, admitted.pending, read.outcome(NotSent::default())).await;
+    let recorded = settle(gateway, admitted.pending, read.outcome(Unsent::default())).await;
     recorded.map_err(|error| relay::not_recorded(call, &error))?;
     let invalidate = Command::Invalidate { credential, app: call.identity.app, errcode, call: attempt };
     match gateway.ledger.decide(invalidate).await {

@@ -115,36 +115,41 @@ fn members(named: &Members, hasher: &Hasher<'_>) -> To {
     }
 }
 
-/// What the answer shows as not sent, as far as that is not to count.
-pub(super) fn not_sent(gateway: &Gateway, call: &Call, read: &Read) -> NotSent {
-    let Messages { failed_count, invalid_recipients_count } = gateway.settings.messages;
-    let Some(answer) = read.said().filter(|_| call.ask.to != To::Nobody) else { return NotSent::default() };
-    if failed_count && invalid_recipients_count {
-        return NotSent::default();
+/// What the answer shows as not sent.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    /// As far as it is not to count.
+    pub(crate) free: NotSent,
+    /// Everybody whom the answer names, whether or not that is to count.
+    pub(crate) named: NotSent,
+}
+
+impl Unsent {
+    fn new(messages: Messages, failed: bool, named: NotSent) -> Self {
+        let free = if messages.invalid_recipients_count { NotSent::default() } else { named.clone() };
+        Self { free: NotSent { all: failed && !messages.failed_count, ..free }, named }
     }
+}
+
+pub(super) fn unsent(gateway: &Gateway, call: &Call, read: &Read) -> Unsent {
+    let Some(answer) = read.said().filter(|_| call.ask.to != To::Nobody) else { return Unsent::default() };
     let shown = cost::shown(call.api.as_str(), answer);
-    let all = !failed_count && shown.failed && read.errcode() != Some(BUSY);
-    let named = if invalid_recipients_count {
-        None
-    } else {
-        in_corp(gateway, call.identity, |_, hasher| invalid(&call.ask.to, &shown, hasher))
-    };
-    NotSent { all, ..named.unwrap_or_default() }
+    let failed = shown.failed && read.errcode() != Some(BUSY);
+    let named = in_corp(gateway, call.identity, |_, hasher| invalid(&call.ask.to, &shown, hasher));
+    Unsent::new(gateway.settings.messages, failed, named.unwrap_or_default())
 }
 
 /// The same where the client says what the answer was. Who was asked for is not known here one by one: the ledger takes
 /// off no more than was reserved.
-pub(crate) fn shown_not_sent(messages: Messages, api: &str, answer: &[u8], errcode: Option<i64>) -> NotSent {
+pub(crate) fn shown_unsent(messages: Messages, api: &str, answer: &[u8], errcode: Option<i64>) -> Unsent {
     let shown = cost::shown(api, answer);
-    let all = !messages.failed_count && shown.failed && errcode != Some(BUSY);
-    if messages.invalid_recipients_count {
-        return NotSent { all, ..NotSent::default() };
-    }
+    let failed = shown.failed && errcode != Some(BUSY);
     let mut named: Vec<&String> = shown.invalid_users.iter().chain(&shown.unlicensed_users).collect();
     named.sort_unstable();
     named.dedup();
     let users = named.len() as u64 + u64::from(shown.invalid_others);
-    NotSent { users, parties: shown.invalid_parties, tags: shown.invalid_tags, all }
+    let named = NotSent { users, parties: shown.invalid_parties, tags: shown.invalid_tags, all: false };
+    Unsent::new(messages, failed, named)
 }
 
 /// Of those that were asked for, the ones that the answer names; each once.

@@ -10,11 +10,14 @@ mod cost;
 mod gettoken;
 pub mod outgoing;
 mod own;
+mod reconcile;
 mod relay;
 mod spool;
 mod token;
 
-pub(crate) use cost::{Hasher, ask_of, shown_not_sent};
+pub use reconcile::{AT_ONCE, Asked, NotReconciled, OfApp};
+
+pub(crate) use cost::{Hasher, Unsent, ask_of, shown_unsent};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -33,6 +33,22 @@ pub enum OwnCallError {
 impl Gateway {
     /// GETs an API; ends when what its answer teaches is written down. The answer may be one of our own.
     pub async fn get(self: &Arc<Self>, app: Seq, api: &str, query: &str) -> Result<Value, OwnCallError> {
+        self.own_call(app, api, Method::GET, query, Spooled::empty()).await
+    }
+
+    /// POSTs JSON to an API, likewise.
+    pub async fn post(self: &Arc<Self>, app: Seq, api: &str, body: &Value) -> Result<Value, OwnCallError> {
+        self.own_call(app, api, Method::POST, "", Spooled::of(body.to_string())).await
+    }
+
+    async fn own_call(
+        self: &Arc<Self>,
+        app: Seq,
+        api: &str,
+        method: Method,
+        query: &str,
+        body: Spooled,
+    ) -> Result<Value, OwnCallError> {
         let unreadable = |error: &dyn std::fmt::Display| OwnCallError::Unreadable(error.to_string());
         let directory = self.ledger.directory();
         let secret = directory.live_app(app).ok_or(OwnCallError::NoApp)?.secret;
@@ -41,9 +57,9 @@ impl Gateway {
         let query = Query::parse(query).map_err(|error| unreadable(&error))?;
         let param = super::credential_param(self, identity, api.api());
         let param = param.map_err(|reply| unreadable(&reply.errmsg))?;
-        let body = Spooled::empty();
         let ask = cost::ask(self, identity, &api, &query, &body).await.map_err(|error| unreadable(&error))?;
-        let (method, headers) = (Method::GET, Vec::new());
+        let json = || ("content-type".to_owned(), b"application/json".to_vec());
+        let headers = (body.len > 0).then(json).into_iter().collect();
         let ticket = self.admission.ticket(None);
         let call = Call { identity, api, method, query, param, headers, body, ask, ticket };
         let (answer, answered) = oneshot::channel();

@@ -9,13 +9,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use crate::ledger::LedgerError;
-use crate::ledger::command::{NotSent, Outcome};
+use crate::ledger::command::Outcome;
 use crate::ledger::entry::AnswerNotes;
 use crate::wecom::answer::{self, Answer as Meaning, Kind};
 use crate::wecom::client::{BodyError, Response, ResponseBody};
 
 use super::Gateway;
 use super::call::{Admitted, Answer, Call, settle, unknown};
+use super::cost::Unsent;
 use super::outgoing::{Body, Interrupted, Outgoing};
 
 /// How much of an answer is read before any of it is passed on.
@@ -93,23 +94,24 @@ impl Read {
     }
 
     /// What the ledger keeps of an answer that needs no further reading.
-    pub(super) fn outcome(&self, not_sent: NotSent) -> Outcome {
+    pub(super) fn outcome(&self, unsent: Unsent) -> Outcome {
         let incomplete = match &self.rest {
             Rest::Broken(_) => Some("truncated"),
             Rest::Complete if self.is_meaningless() => Some("garbage"),
             Rest::Complete | Rest::More(_) => None,
         };
-        self.posted(self.held.len() as u64, incomplete, not_sent)
+        self.posted(self.held.len() as u64, incomplete, unsent)
     }
 
-    fn posted(&self, response_bytes: u64, incomplete: Option<&str>, not_sent: NotSent) -> Outcome {
+    fn posted(&self, response_bytes: u64, incomplete: Option<&str>, unsent: Unsent) -> Outcome {
         let Meaning { errcode, errmsg, hint, from_ip, .. } = &self.meaning;
         // Half an answer says nothing for sure, whatever stands at its beginning.
         let errcode = errcode.filter(|_| incomplete != Some("truncated"));
         let failed = errcode.is_some_and(|errcode| errcode != 0);
         let worth_keeping = !errmsg.is_empty() && (failed || errmsg != ERRMSG_OK);
         Outcome::Posted {
-            not_sent,
+            not_sent: unsent.free,
+            unreached: unsent.named,
             errcode,
             http_status: self.status,
             latency_us: self.begun.elapsed().as_micros() as u64,
@@ -178,7 +180,7 @@ pub(super) async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Rea
         }
     };
     let settled =
-        settle(gateway, admitted.pending, read.posted(passed, incomplete, NotSent::default())).await;
+        settle(gateway, admitted.pending, read.posted(passed, incomplete, Unsent::default())).await;
     let last = match (settled, incomplete) {
         (Ok(()), None) => Ok(held),
         (Ok(()), Some(what)) => Err(Interrupted(format!("WeCom's answer did not arrive as a whole: {what}"))),

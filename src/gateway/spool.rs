@@ -134,6 +134,12 @@ impl Spooled {
         Self { len: 0, sha256: None, content: Content::Memory(Bytes::new()) }
     }
 
+    /// A short one of our own.
+    pub fn of(text: String) -> Self {
+        let sha256 = (!text.is_empty()).then(|| Sha256::digest(&text).into());
+        Self { len: text.len() as u64, sha256, content: Content::Memory(text.into()) }
+    }
+
     /// The body, whole, if it has at most `max` bytes.
     pub async fn bytes(&self, max: usize) -> io::Result<Option<Bytes>> {
         match &self.content {

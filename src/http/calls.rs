@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::admission::Wait;
-use crate::gateway::shown_not_sent;
-use crate::ledger::command::{Caller, NotSent, Outcome, Refusal, Unauthorized};
+use crate::gateway::{Unsent, shown_unsent};
+use crate::ledger::command::{Caller, Outcome, Refusal, Unauthorized};
 use crate::ledger::entry::{AnswerNotes, Body as EntryBody, Scope};
 use crate::ledger::{Command, Rejected, Reply, Seq};
 use crate::quota::Reading;
@@ -264,11 +264,12 @@ pub(super) async fn post(
         _ => AnswerNotes::default(),
     };
     let id = params::seq(&request, "id")?;
-    let not_sent = not_sent(&state, &client, id, &body, errcode).await?;
+    let unsent = unsent(&state, &client, id, &body, errcode).await?;
     // SQLite's integers are signed.
     let bounded = |value: u64| value.min(i64::MAX as u64);
     let outcome = Outcome::Posted {
-        not_sent,
+        not_sent: unsent.free,
+        unreached: unsent.named,
         errcode,
         http_status,
         latency_us: bounded(latency_us),
@@ -278,20 +279,30 @@ pub(super) async fn post(
     settle(&state, &client, id, outcome).await
 }
 
-/// What the answer shows as not sent, as far as that is not to count.
-async fn not_sent(
+/// What the answer shows as not sent.
+async fn unsent(
     state: &HttpState,
     client: &Client,
     call: Seq,
     answer: &[u8],
     errcode: Option<i64>,
-) -> Result<NotSent, Problem> {
-    if state.messages.failed_count && state.messages.invalid_recipients_count {
-        return Ok(NotSent::default());
+) -> Result<Unsent, Problem> {
+    // Most answers name nobody, and a look at the entry of the call is saved.
+    let says_nothing = match errcode {
+        Some(0) => !names_somebody(answer),
+        _ => state.messages.failed_count && state.messages.invalid_recipients_count,
+    };
+    if says_nothing {
+        return Ok(Unsent::default());
     }
     let api = state.reader.entry(call).await?.and_then(|row| row.api);
     let api = api.and_then(|api| client.directory.apis.get(&api)).map_or("", String::as_str);
-    Ok(shown_not_sent(state.messages, api, answer, errcode))
+    Ok(shown_unsent(state.messages, api, answer, errcode))
+}
+
+/// Whether the answer has one of the fields for those who were not reached.
+fn names_somebody(answer: &[u8]) -> bool {
+    [b"invalid".as_slice(), b"unlicensed"].iter().any(|word| answer.windows(word.len()).any(|it| it == *word))
 }
 
 pub(super) async fn void(

@@ -19,6 +19,7 @@ mod params;
 pub mod penalties;
 pub mod present;
 pub mod problem;
+pub mod reconcile;
 mod spenders;
 pub mod usage;
 
@@ -131,6 +132,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
             )
             .service(only("/usage", "GET", web::get().to(usage::get)))
             .service(only("/usage/forecast", "GET", web::get().to(forecast::get)))
+            .service(only("/usage/reconciled", "GET", web::get().to(reconcile::list)))
+            .service(only("/usage/reconcile", "POST", web::post().to(reconcile::request)))
             .service(only("/usage/declare", "POST", web::post().to(declare::declare)))
             .default_service(web::to(not_found)),
     )

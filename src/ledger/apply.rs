@@ -1,6 +1,7 @@
 //! `apply`: what an entry does to the state. Pure and deterministic; never changes for a released kind.
 
 mod credential;
+mod delivered;
 mod limits;
 
 use std::sync::Arc;
@@ -45,8 +46,14 @@ pub fn apply(state: &mut State, entry: &Entry) {
                 state.remembered.keep(entry.refs.api_key.unwrap_or(0), once, entry.seq, entry.tick);
             }
         }
-        Body::CallPosted(x) => settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))), 0),
-        Body::CallExpired(x) => settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS),
+        Body::CallPosted(x) => {
+            delivered::posted(state, entry, x);
+            settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))), 0);
+        }
+        Body::CallExpired(x) => {
+            delivered::expired(state, entry, x.pending);
+            settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS);
+        }
         Body::CallVoided(x) => void(state, x.pending),
         Body::CallLate(CallPosted { pending, .. }) => {
             state.expired.remove(pending);
@@ -118,7 +125,11 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => state.penalties.end(x.started),
         Body::AlertRaised(x) => limits::alert(state, entry, x),
         Body::WebhookDelivered(x) => state.alerts.delivered(x.through),
-        _ => apply_directory(Arc::make_mut(&mut state.directory), entry, body),
+        Body::UsageReconciled(x) => delivered::reconciled(state, entry, x),
+        _ => {
+            delivered::follow(state, entry, body);
+            apply_directory(Arc::make_mut(&mut state.directory), entry, body);
+        }
     }
 }
 

@@ -2,15 +2,17 @@
 
 mod ask;
 mod line;
+mod reconcile;
 
 use crate::quota::{Cost, Operator, Profile, Reading, Unit};
 
 use super::entry::{
-    AnswerNotes, ApiKeySet, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size,
+    AnswerNotes, ApiKeySet, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size, UsageReconciled,
 };
 
 pub use ask::{Ask, NotSent, To};
 pub use line::{Hit, InLine, Reach, Standing};
+pub use reconcile::Reconcile;
 
 /// The time of a decision: see `clock`.
 pub use crate::quota::Moment as Now;
@@ -154,6 +156,8 @@ pub enum Command {
         amount: i64,
         note: String,
     },
+    /// WeCom's own count of a day.
+    Reconcile(Reconcile),
     /// The webhook has taken the alerts up to this entry.
     WebhookDelivered {
         through: Seq,
@@ -216,6 +220,8 @@ pub struct Admit {
 pub enum Outcome {
     Posted {
         not_sent: NotSent,
+        /// Whom the answer names as not reached, whether or not that is to count.
+        unreached: NotSent,
         errcode: Option<i64>,
         http_status: u16,
         latency_us: u64,
@@ -315,6 +321,10 @@ pub enum Reply {
     Wait,
     /// The rejected credential stands all the same: too many were rejected within a minute.
     Kept,
+    Reconciled {
+        seq: Seq,
+        reconciled: Box<UsageReconciled>,
+    },
     Issued {
         credential: Seq,
         expires_tick: i64,

@@ -5,6 +5,7 @@
 
 mod metered;
 mod once;
+mod reconciled;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ pub use metered::{
     UsageDeclared, WebhookDelivered,
 };
 pub use once::{Once, ShortDigest, Told};
+pub use reconciled::{Compared, Failed, Reconciled, UsageReconciled};
 
 /// The position of an entry in the log: dense from 1. As a reference, 0 never occurs.
 pub type Seq = u64;
@@ -99,6 +101,7 @@ pub enum Body {
     PenaltyCleared(PenaltyEnded),
     AlertRaised(AlertRaised),
     WebhookDelivered(WebhookDelivered),
+    UsageReconciled(UsageReconciled),
     SizeDeclared(SizeLearned),
     CallPending(CallPending),
     CallPosted(CallPosted),
@@ -360,6 +363,8 @@ fn nothing(value: &u64) -> bool {
 pub struct CallPosted {
     pub pending: Seq,
     pub cost: Cost,
+    /// Person-times that the answer to a message names as not reached, whether or not they count.
+    pub unreached: u64,
     pub errcode: Option<i64>,
     pub http_status: u16,
     pub latency_us: u64,

@@ -69,6 +69,8 @@ kinds! {
     /// A limit is nearly used up.
     AlertRaised = 50, "alert.raised";
     WebhookDelivered = 51, "webhook.delivered";
+    /// WeCom's own count of an app's messages of a day, next to ours.
+    UsageReconciled = 52, "usage.reconciled";
 
     CredentialPending = 60, "credential.pending";
     CredentialPosted = 61, "credential.posted";

@@ -6,6 +6,7 @@ pub mod canonical;
 pub mod command;
 pub mod committer;
 pub mod decide;
+pub mod delivered;
 pub mod directory;
 pub mod entry;
 pub mod kind;

@@ -8,7 +8,7 @@ use super::entry::{
     Target, Told,
 };
 use super::kind::Kind;
-use super::units::{TargetDetail, Units};
+use super::units::{TargetDetail, Units, is_zero};
 
 /// One row of the entry table; the columns are described in `migrations/0001_ledger.sql`.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,8 @@ struct PendingDetail {
 struct PostedDetail {
     #[serde(flatten)]
     units: Units,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unreached: u64,
     #[serde(flatten)]
     answer: AnswerNotes,
 }
@@ -124,6 +126,7 @@ impl Body {
             Body::PenaltyCleared(_) => Kind::PenaltyCleared,
             Body::AlertRaised(_) => Kind::AlertRaised,
             Body::WebhookDelivered(_) => Kind::WebhookDelivered,
+            Body::UsageReconciled(_) => Kind::UsageReconciled,
             Body::SizeDeclared(_) => Kind::SizeDeclared,
             Body::CallPending(_) => Kind::CallPending,
             Body::CallPosted(_) => Kind::CallPosted,
@@ -198,6 +201,7 @@ impl Row {
             Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => self.detail = json(x),
             Body::AlertRaised(x) => self.detail = json(x),
             Body::WebhookDelivered(x) => self.detail = json(x),
+            Body::UsageReconciled(x) => self.detail = json(x),
             Body::CorpRemoved
             | Body::AppReset
             | Body::AppRemoved
@@ -267,8 +271,9 @@ impl Row {
         self.latency_us = Some(x.latency_us);
         self.response_bytes = Some(x.response_bytes);
         let units = Units::of(x.cost);
-        if x.answer != AnswerNotes::default() || units.is_some() {
-            self.detail = json(&PostedDetail { units: units.unwrap_or_default(), answer: x.answer.clone() });
+        if x.answer != AnswerNotes::default() || units.is_some() || x.unreached > 0 {
+            let (units, answer) = (units.unwrap_or_default(), x.answer.clone());
+            self.detail = json(&PostedDetail { units, unreached: x.unreached, answer });
         }
     }
 
@@ -328,6 +333,7 @@ impl Row {
             Kind::PenaltyCleared => Body::PenaltyCleared(self.detail()?),
             Kind::AlertRaised => Body::AlertRaised(self.detail()?),
             Kind::WebhookDelivered => Body::WebhookDelivered(self.detail()?),
+            Kind::UsageReconciled => Body::UsageReconciled(self.detail()?),
             Kind::SizeDeclared => Body::SizeDeclared(self.detail()?),
             Kind::CallRefused => {
                 let RefusedDetail { limit, used, cap, count } = self.detail()?;
@@ -386,10 +392,11 @@ impl Row {
     }
 
     fn posted(&self) -> Result<CallPosted, DamagedRow> {
-        let PostedDetail { units, answer } = self.detail()?;
+        let PostedDetail { units, unreached, answer } = self.detail()?;
         Ok(CallPosted {
             pending: self.need(self.pending_seq, "pending_seq")?,
             cost: units.cost(self.need(self.cost, "cost")?),
+            unreached,
             errcode: self.errcode,
             http_status: self.need(self.http_status, "http_status")?,
             latency_us: self.need(self.latency_us, "latency_us")?,

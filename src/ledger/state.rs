@@ -9,6 +9,7 @@ use crate::quota::{Cost, Facets, Meters, Operator, Profile, shipped};
 
 use super::alerts::Alerts;
 use super::command::{Caller, RefusalKey};
+use super::delivered::Delivered;
 use super::directory::Directory;
 use super::entry::{CapOverride, Reserve, Scope, Seq, Target};
 use super::penalties::Penalties;
@@ -16,7 +17,7 @@ use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 6;
+pub const FOLD_VERSION: u32 = 7;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -57,6 +58,7 @@ pub struct State {
     pub sizes: Sizes,
     pub penalties: Penalties,
     pub alerts: Alerts,
+    pub delivered: Delivered,
     pub remembered: Remembered,
     /// (tick, pending) of every pending call and fetch.
     pub deadlines: BTreeSet<(i64, Seq)>,
@@ -161,6 +163,7 @@ impl Default for State {
             members_pending: 0,
             sizes: Sizes::default(),
             alerts: Alerts::default(),
+            delivered: Delivered::default(),
             penalties: Penalties::default(),
             remembered: Remembered::default(),
             deadlines: BTreeSet::new(),

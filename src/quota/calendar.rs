@@ -58,7 +58,7 @@ impl Calendar {
 
 /// The month (twelve times the year, and January is 0) of a day since 1970-01-01. Years begin in March here, so that
 /// the leap day is the last of its year, and repeat every 400 years.
-fn month_of(day: i64) -> i64 {
+pub(super) fn month_of(day: i64) -> i64 {
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
@@ -69,7 +69,7 @@ fn month_of(day: i64) -> i64 {
 }
 
 /// The inverse of [`month_of`], for the first day of the month.
-fn first_day_of(month: i64) -> i64 {
+pub(super) fn first_day_of(month: i64) -> i64 {
     let since_march = month - 2;
     let (year, months) = (since_march.div_euclid(12), since_march.rem_euclid(12));
     let era = year.div_euclid(400);

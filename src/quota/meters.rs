@@ -93,6 +93,11 @@ impl Meters {
         &self.profile
     }
 
+    /// The zone of the active profile's days, in minutes east of UTC.
+    pub fn zone_minutes(&self) -> i32 {
+        self.zone_minutes
+    }
+
     /// The limits of the active profile, without overrides.
     pub fn limits(&self) -> impl Iterator<Item = &Limit> {
         self.limits.iter().map(|active| &active.limit)

@@ -28,6 +28,7 @@ mod active;
 mod apis;
 mod calendar;
 mod counter;
+mod day;
 pub mod facets;
 mod key;
 mod layout;
@@ -50,6 +51,7 @@ mod tests;
 
 pub use active::Own;
 pub use apis::Apis;
+pub use day::{Day, minute_of_day};
 pub use facets::{Cost, Facets, Moment};
 pub use limit::{Cap, Dimension, Limit, Mode, Scope, Unit};
 pub use meters::{Declared, Meters};

@@ -39,6 +39,7 @@ pub(super) fn sentence(row: &Row, directory: &Directory) -> String {
             format!("limit {}{of} has reached {percent} %: {} of {} used", x.limit, x.used, x.cap)
         }
         Ok(Body::PenaltyStarted(x)) => blocked(&x, &of),
+        Ok(Body::UsageReconciled(x)) => format!("messages{of} on {}: {}", x.day, x.in_words()),
         Ok(Body::ClockStepped(x)) => format!("the wall clock was set by {} s", x.step_ms / 1000),
         _ => row.kind.name().to_owned(),
     };

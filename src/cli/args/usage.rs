@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::AppLabel;
+use super::{AppLabel, Listed, Wanted};
 use crate::http::usage::UsageQuery;
 use crate::quota::Unit;
 
@@ -12,6 +12,12 @@ pub enum Declare {
     Declare(Declared),
     /// When each limit is used up, at the pace of the last minutes
     Forecast,
+    /// Ask WeCom how many people each app's messages reached, and compare that with what was counted here
+    ///
+    /// These are real calls, one for each app: they are recorded, and count against the limits.
+    Reconcile(Wanted),
+    /// What was compared so far, the newest first
+    Reconciled(Listed),
 }
 
 #[derive(Debug, Args)]

@@ -26,7 +26,11 @@ pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
     {
         // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
         in_flight(state, Meters::give_back);
+        let zone_minutes = state.meters.zone_minutes();
         let _ = state.meters.switch(&profile);
+        if state.meters.zone_minutes() != zone_minutes {
+            state.delivered.begin_anew(now.at);
+        }
         in_flight(state, |meters, facets, cost| meters.take(facets, cost, now));
     }
     for own in &x.overrides {

@@ -7,6 +7,7 @@ mod call;
 mod credential;
 mod declare;
 mod penalty;
+mod reconcile;
 mod settle;
 mod time;
 
@@ -104,6 +105,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Declare { corp_id, agent_id, unit, amount, note } => {
             declare::usage(state, &corp_id, agent_id.as_deref(), unit, amount, note)
         }
+        Command::Reconcile(reconcile) => reconcile::reconcile(state, &reconcile, now),
         Command::WebhookDelivered { through } => {
             let body = Body::WebhookDelivered(WebhookDelivered { through });
             Decision::one(Refs::default(), body, done)
