@@ -80,6 +80,10 @@ fn a_setting_out_of_range_says_what_is_allowed() {
         ("token.refresh_at_secs = 7200", "token.refresh_at_secs must be 60 to 7190, not 7200"),
         ("token.refresh_at_secs = 60\ntoken.refresh_jitter_secs = 31", "at most half"),
         ("call.total_timeout_secs = 59", "must not be shorter"),
+        ("reconcile.at = \"24:00\"", "reconcile.at must be HH:MM from 00:10 to 23:00"),
+        ("reconcile.at = \"00:09\"", "not `00:09`"),
+        ("reconcile.at = \"3:30\"", "not `3:30`"),
+        ("reconcile.at = \"12:60\"", "not `12:60`"),
         ("log.format = \"xml\"", "log.format must be"),
         ("log.level = \"a=b=c\"", "log.level must be"),
         ("workers = \"two\"", "line 1: invalid type"),
@@ -88,6 +92,15 @@ fn a_setting_out_of_range_says_what_is_allowed() {
         let error = load(text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn messages_are_reconciled_on_request_only_or_from_a_time_of_the_day_on() {
+    assert_eq!(load("").unwrap().reconcile, None);
+    assert_eq!(load("reconcile.at = \"01:00\"").unwrap().reconcile, None);
+    assert_eq!(load("reconcile.messages = true").unwrap().reconcile, Some(3 * 60 + 30));
+    let early = load("[reconcile]\nmessages = true\nat = \"00:10\"").unwrap();
+    assert_eq!(early.reconcile, Some(10));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod incidents;
 mod kill;
 mod line;
 mod plain_http;
+mod reconcile;
 mod refusals;
 mod restart;
 mod secrets;

@@ -94,6 +94,7 @@ impl Core {
     pub(super) fn answered(&self, pending: Seq, errcode: i64) {
         let outcome = Outcome::Posted {
             not_sent: NotSent::default(),
+            unreached: NotSent::default(),
             errcode: Some(errcode),
             http_status: 200,
             latency_us: 1,

@@ -115,6 +115,7 @@ impl Fixture {
 pub(super) fn posted(pending: Seq) -> Command {
     let outcome = Outcome::Posted {
         not_sent: crate::ledger::command::NotSent::default(),
+        unreached: crate::ledger::command::NotSent::default(),
         errcode: Some(0),
         http_status: 200,
         latency_us: 5,

@@ -194,6 +194,7 @@ fn outcome(how: u8) -> Outcome {
         2 => Outcome::Expired { reason: "broken".to_owned() },
         _ => Outcome::Posted {
             not_sent: crate::ledger::command::NotSent::default(),
+            unreached: crate::ledger::command::NotSent::default(),
             errcode: Some(match how {
                 6 => 45009,
                 7 => 45033,

@@ -62,8 +62,15 @@ fn voided() -> Outcome {
 fn posted(errcode: Option<i64>) -> Outcome {
     let (hint, from_ip) = (Some("[1]".to_owned()), Some("192.0.2.9".to_owned()));
     let answer = AnswerNotes { hint, from_ip, ..AnswerNotes::default() };
-    let not_sent = NotSent::default();
-    Outcome::Posted { not_sent, errcode, http_status: 200, latency_us: 1, response_bytes: 2, answer }
+    Outcome::Posted {
+        not_sent: NotSent::default(),
+        unreached: NotSent::default(),
+        errcode,
+        http_status: 200,
+        latency_us: 1,
+        response_bytes: 2,
+        answer,
+    }
 }
 
 fn settle(world: &mut World, pending: Seq, outcome: Outcome) {
@@ -259,9 +266,9 @@ fn a_try_that_is_refused_again_begins_the_next_longer_level() {
 fn a_try_that_finds_nothing_out_leaves_it_to_the_next_one() {
     let garbage = || {
         let answer = AnswerNotes { incomplete: Some("garbage".to_owned()), ..AnswerNotes::default() };
-        let not_sent = NotSent::default();
         Outcome::Posted {
-            not_sent,
+            not_sent: NotSent::default(),
+            unreached: NotSent::default(),
             errcode: None,
             http_status: 200,
             latency_us: 1,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::ledger::canonical::{Names, line};
 use crate::ledger::entry::*;
 use crate::ledger::{Kind, Row};
-use crate::quota::{Cost, Operator, Unit};
+use crate::quota::{Cost, Day, Operator, Unit};
 
 use super::config;
 
@@ -143,6 +143,7 @@ fn posted() -> impl Strategy<Value = CallPosted> {
         |(pending, errcode, (cost, http_status, latency_us, response_bytes), answer)| CallPosted {
             pending,
             cost,
+            unreached: cost.person_times / 2,
             errcode,
             http_status,
             latency_us,
@@ -226,7 +227,10 @@ fn credential() -> impl Strategy<Value = Body> {
 }
 
 fn metered() -> impl Strategy<Value = Body> {
-    use crate::ledger::entry::{Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, UsageDeclared};
+    use crate::ledger::entry::{
+        Blocks, Compared, Counted, Failed, PenaltyEnded, PenaltyLevel, PenaltyStarted, Reconciled,
+        UsageDeclared, UsageReconciled,
+    };
     let note = || proptest::option::of(text());
     let counted =
         (text(), any::<u64>(), any::<u64>()).prop_map(|(limit, used, cap)| Counted { limit, used, cap });
@@ -252,7 +256,18 @@ fn metered() -> impl Strategy<Value = Body> {
     );
     let ended = || (seq(), text()).prop_map(|(started, reason)| PenaltyEnded { started, reason });
     let unit = proptest::sample::select(&[Unit::PersonTimes, Unit::Accounts]);
+    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()), any::<bool>());
+    let compared = counts.prop_map(|(wecom, counted, at_least, at_most, so_far)| {
+        Reconciled::Compared(Compared::new(wecom, counted, at_least, at_most, so_far))
+    });
+    let failed = (text(), any::<u32>(), any::<i64>())
+        .prop_map(|(failed, tries, again_tick)| Reconciled::Failed(Failed { failed, tries, again_tick }));
+    let outcome = prop_oneof![compared, failed];
+    let reconciled = (0..4_102_444_800_000_i64, outcome).prop_map(|(at, outcome)| {
+        Body::UsageReconciled(UsageReconciled { day: Day::of(at, 480), outcome })
+    });
     prop_oneof![
+        reconciled,
         started.prop_map(Body::PenaltyStarted),
         ended().prop_map(Body::PenaltyEnded),
         ended().prop_map(Body::PenaltyCleared),
