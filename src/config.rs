@@ -14,11 +14,13 @@ use secrecy::SecretString;
 
 pub(crate) use check::check_log;
 use check::{
-    check_call, check_egress_ip, check_messages, check_reconcile, check_tls, check_token, check_upstream, check_webhook,
-    given, range,
+    check_call, check_egress_ip, check_messages, check_reconcile, check_tls, check_token, check_upstream,
+    check_webhook, given, range,
 };
 pub use check::{check_exposed_sandbox, check_variables};
-pub use settings::{CallSettings, LogSettings, MessageSettings, ReconcileSettings, Settings, TokenSettings, WebhookSettings};
+pub use settings::{
+    CallSettings, LogSettings, MessageSettings, ReconcileSettings, Settings, TokenSettings, WebhookSettings,
+};
 
 /// The documented sample is what the defaults are read from.
 pub const SAMPLE: &str = include_str!("config.default.toml");

@@ -50,7 +50,13 @@ fn in_words(rows: &[ReconciledRow]) -> String {
     let head = ["SEQ", "DAY", "APP", "WECOM", "HERE", "DIFFERENCE", "UNEXPLAINED"];
     let mut text = table(head, &cells);
     for row in rows.iter().filter(|row| row.unexplained != Some(0)) {
-        let _ = write!(text, "\n{} on {}: {}", label(&row.corp_id, &row.agent_id), row.day, row.summary);
+        let _ = write!(
+            text,
+            "\n{} on {}: {}",
+            label(row.corp_id.as_deref(), row.agent_id.as_deref()),
+            row.day,
+            row.summary
+        );
         if let Some(again_at) = &row.again_at {
             let _ = write!(text, " (tried again at {again_at})");
         }
@@ -60,12 +66,13 @@ fn in_words(rows: &[ReconciledRow]) -> String {
 }
 
 fn cells(row: &ReconciledRow) -> [String; 7] {
-    let number = |number: Option<u64>| number.map_or_else(|| "failed".to_owned(), |number| number.to_string());
+    let number =
+        |number: Option<u64>| number.map_or_else(|| "failed".to_owned(), |number| number.to_string());
     let signed = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
     [
         row.seq.to_string(),
         format!("{}{}", row.day, if row.so_far { " so far" } else { "" }),
-        label(&row.corp_id, &row.agent_id),
+        label(row.corp_id.as_deref(), row.agent_id.as_deref()),
         number(row.wecom),
         row.counted.map_or_else(String::new, |counted| counted.to_string()),
         signed(row.difference),
@@ -74,9 +81,9 @@ fn cells(row: &ReconciledRow) -> [String; 7] {
 }
 
 fn failure(row: &FailedRow) -> String {
-    format!("{} failed: {}", label(&row.corp_id, &row.agent_id), row.reason)
+    format!("{} failed: {}", label(row.corp_id.as_deref(), row.agent_id.as_deref()), row.reason)
 }
 
-fn label(corp_id: &Option<String>, agent_id: &Option<String>) -> String {
-    [corp_id, agent_id].map(|id| id.as_deref().unwrap_or_default()).join("/")
+fn label(corp_id: Option<&str>, agent_id: Option<&str>) -> String {
+    [corp_id, agent_id].map(Option::unwrap_or_default).join("/")
 }

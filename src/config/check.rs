@@ -165,7 +165,9 @@ pub(super) fn check_reconcile(reconcile: ReconcileSettings) -> Result<Option<u32
     // About midnight WeCom's day may be another one than ours, and what fails late in the day is not tried again.
     match minute.filter(|minute| (10..=23 * 60).contains(minute)) {
         Some(minute) => Ok(given(reconcile.messages, "reconcile.messages")?.then_some(minute)),
-        None => invalid(format!("reconcile.at must be HH:MM from 00:10 to 23:00, such as 03:30, not `{text}`")),
+        None => {
+            invalid(format!("reconcile.at must be HH:MM from 00:10 to 23:00, such as 03:30, not `{text}`"))
+        }
     }
 }
 

@@ -64,12 +64,7 @@ impl Gateway {
     }
 
     /// The same for many apps, a few at a time; goes on when nobody waits for it any more.
-    pub async fn reconcile_each(
-        self: &Arc<Self>,
-        apps: Vec<Seq>,
-        which: Which,
-        asked: Asked,
-    ) -> Vec<OfApp> {
+    pub async fn reconcile_each(self: &Arc<Self>, apps: Vec<Seq>, which: Which, asked: Asked) -> Vec<OfApp> {
         let gateway = Arc::clone(self);
         let all = self.runtime.spawn(async move {
             let each = |app| {
@@ -123,7 +118,8 @@ fn count(answer: &Value, agent_id: &str) -> Result<u64, String> {
     match answer["errcode"].as_i64() {
         Some(0) => {}
         errcode => {
-            let errcode = errcode.map_or_else(|| "no errcode".to_owned(), |errcode| format!("errcode {errcode}"));
+            let errcode =
+                errcode.map_or_else(|| "no errcode".to_owned(), |errcode| format!("errcode {errcode}"));
             let errmsg = answer["errmsg"].as_str().unwrap_or_default();
             return Err(shortened(&format!("{API}: {errcode}, {errmsg}")));
         }

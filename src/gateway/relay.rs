@@ -179,8 +179,7 @@ pub(super) async fn stream(gateway: &Gateway, admitted: &Admitted, mut read: Rea
             }
         }
     };
-    let settled =
-        settle(gateway, admitted.pending, read.posted(passed, incomplete, Unsent::default())).await;
+    let settled = settle(gateway, admitted.pending, read.posted(passed, incomplete, Unsent::default())).await;
     let last = match (settled, incomplete) {
         (Ok(()), None) => Ok(held),
         (Ok(()), Some(what)) => Err(Interrupted(format!("WeCom's answer did not arrive as a whole: {what}"))),

@@ -7,7 +7,8 @@ mod reconcile;
 use crate::quota::{Cost, Operator, Profile, Reading, Unit};
 
 use super::entry::{
-    AnswerNotes, ApiKeySet, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size, UsageReconciled,
+    AnswerNotes, ApiKeySet, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size,
+    UsageReconciled,
 };
 
 pub use ask::{Ask, NotSent, To};

@@ -134,7 +134,8 @@ mod tests {
             let neighbours = [day.before().after(), day.after().before()];
             assert_eq!(neighbours, [day, day]);
         }
-        for wrong in ["", "2026-02-30", "2026-2-3", "2026-13-01", "20260101", "2026-01-01T00:00:00Z", "heute"] {
+        for wrong in ["", "2026-02-30", "2026-2-3", "2026-13-01", "20260101", "2026-01-01T00:00:00Z", "heute"]
+        {
             assert!(wrong.parse::<Day>().is_err(), "{wrong}");
         }
     }

@@ -130,7 +130,8 @@ async fn equal_counts_are_an_entry_a_day_and_nothing_is_asked_twice_after_a_kill
 async fn what_somebody_sends_past_the_ledger_is_an_alert_and_is_shown_with_who_it_may_be() {
     let world = World::new();
     let receiver = Upstream::start(|_: Message, mut stream: TcpStream| async move {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await;
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await;
     })
     .await;
     let hook = world.ledger.data_dir().join("hook");
@@ -202,7 +203,8 @@ async fn an_operator_asks_at_any_time_and_a_key_of_one_app_only_for_it() {
     let server = world.ledger.serve_with(&[], Some(&world.clock));
     assert_eq!(server.send_message("zhangsan|lisi", "x").await["errcode"], 0);
     world.send_past_the_ledger("wangwu").await;
-    let (json, text) = world.run(&["usage", "reconcile", "--day", "today", "--app", &format!("{CORP}/{AGENT}")]);
+    let (json, text) =
+        world.run(&["usage", "reconcile", "--day", "today", "--app", &format!("{CORP}/{AGENT}")]);
     assert_eq!(counts(&json["reconciled"][0]), [3, 2, 0, 2, 1, 1].map(Value::from).each_ref());
     assert!(json["reconciled"][0]["so_far"] == true && text.contains("sent past this service"), "{text}");
 

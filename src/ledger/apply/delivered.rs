@@ -40,7 +40,9 @@ fn messages(state: &State, seq: Seq) -> Option<&Pending> {
 }
 
 fn add(state: &mut State, entry: &Entry, seq: Seq, delivery: Delivery) {
-    let Some((app, tick)) = state.pendings.get(&seq).map(|pending| (pending.app, pending.tick)) else { return };
+    let Some((app, tick)) = state.pendings.get(&seq).map(|pending| (pending.app, pending.tick)) else {
+        return;
+    };
     let from = entry.at.saturating_sub(entry.tick.saturating_sub(tick));
     let span = Span { from, to: entry.at, zone_minutes: state.meters.zone_minutes() };
     state.delivered.add(app, delivery, span);

@@ -16,7 +16,8 @@ pub(super) fn reconcile(state: &State, command: &Reconcile, now: Now) -> Decisio
         return Decision::not_found("the app is unknown or was removed");
     };
     if delivered::day_of(state, *which, now.at) != Some(*day) {
-        let what = "the day has ended meanwhile, or is about to: WeCom's count may be of another one; ask again";
+        let what =
+            "the day has ended meanwhile, or is about to: WeCom's count may be of another one; ask again";
         return Decision::rejected(Rejected::Conflict(what.to_owned()));
     }
     let before = state.delivered.compared(*app, *day).filter(|_| *which == Which::Yesterday);
@@ -24,9 +25,7 @@ pub(super) fn reconcile(state: &State, command: &Reconcile, now: Now) -> Decisio
         return Decision::reply(Reply::Done { seq, changed: false });
     }
     let outcome = match wecom {
-        Ok(wecom) => {
-            Reconciled::Compared(delivered::compare(state, *app, *day, *wecom, *which, now))
-        }
+        Ok(wecom) => Reconciled::Compared(delivered::compare(state, *app, *day, *wecom, *which, now)),
         Err(failed) => {
             let tries = state.delivered.tries(*app, *day).saturating_add(1);
             let pause = (PAUSES_MS.0 << (tries - 1).min(6)).min(PAUSES_MS.1);

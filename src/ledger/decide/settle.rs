@@ -35,15 +35,7 @@ pub(super) fn settle(
         return Decision::rejected(no_such_pending(state, pending));
     }
     let posted = || match outcome.clone() {
-        Outcome::Posted {
-            not_sent,
-            unreached,
-            errcode,
-            http_status,
-            latency_us,
-            response_bytes,
-            answer,
-        } => {
+        Outcome::Posted { not_sent, unreached, errcode, http_status, latency_us, response_bytes, answer } => {
             let cost = if late { found.cost } else { spent(found, &not_sent, errcode) };
             let unreached = if errcode == Some(0) && !late {
                 found.cost.person_times - reached(found, &unreached)

@@ -256,16 +256,16 @@ fn metered() -> impl Strategy<Value = Body> {
     );
     let ended = || (seq(), text()).prop_map(|(started, reason)| PenaltyEnded { started, reason });
     let unit = proptest::sample::select(&[Unit::PersonTimes, Unit::Accounts]);
-    let counts = (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()), any::<bool>());
+    let counts =
+        (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()), any::<bool>());
     let compared = counts.prop_map(|(wecom, counted, at_least, at_most, so_far)| {
         Reconciled::Compared(Compared::new(wecom, counted, at_least, at_most, so_far))
     });
     let failed = (text(), any::<u32>(), any::<i64>())
         .prop_map(|(failed, tries, again_tick)| Reconciled::Failed(Failed { failed, tries, again_tick }));
     let outcome = prop_oneof![compared, failed];
-    let reconciled = (0..4_102_444_800_000_i64, outcome).prop_map(|(at, outcome)| {
-        Body::UsageReconciled(UsageReconciled { day: Day::of(at, 480), outcome })
-    });
+    let reconciled = (0..4_102_444_800_000_i64, outcome)
+        .prop_map(|(at, outcome)| Body::UsageReconciled(UsageReconciled { day: Day::of(at, 480), outcome }));
     prop_oneof![
         reconciled,
         started.prop_map(Body::PenaltyStarted),

@@ -82,6 +82,33 @@ async fn a_spent_day_is_refused_until_midnight_in_shanghai() {
 }
 
 #[tokio::test]
+async fn the_statistics_of_a_day_list_each_app_that_reached_somebody_and_know_no_older_day() {
+    let sandbox = Sandbox::start(Config { token_lifetime_secs: 400_000, ..Config::default() });
+    let day = 86_400_000;
+    let now = sandbox.now().await + 8 * 3_600_000;
+    sandbox.advance(day - now % day + day / 2).await; // noon in China
+    let token = sandbox.token().await;
+    let other = sandbox.gettoken("sandbox-secret-1000002").await["access_token"].as_str().unwrap().to_owned();
+    let count = async |time_type: u32| {
+        let counted = sandbox.post("message/get_statistics", &other, &json!({"time_type": time_type})).await;
+        assert_eq!(errcode(&counted), 0);
+        let of = |it: &Value| (it["agentid"].as_u64().unwrap(), it["count"].as_u64().unwrap());
+        counted["statistics"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(errcode(&send(&sandbox, &token, &json!({"touser": "lisi|wangwu|nobody"})).await), 0);
+    assert_eq!(errcode(&send(&sandbox, &token, &json!({"touser": "nobody"})).await), 81013);
+    assert_eq!((count(0).await, count(1).await), (vec![(u64::from(AGENT), 2)], vec![]));
+    sandbox.advance(day).await;
+    let to = json!({"touser": "lisi", "agentid": 1_000_002});
+    assert_eq!(errcode(&send(&sandbox, &other, &to).await), 0);
+    assert_eq!((count(0).await, count(1).await), (vec![(1_000_002, 1)], vec![(u64::from(AGENT), 2)]));
+    sandbox.advance(day).await;
+    assert_eq!((count(0).await, count(1).await), (vec![], vec![(1_000_002, 1)]));
+    let wrong = sandbox.post("message/get_statistics", &other, &json!({"time_type": 2})).await;
+    assert_eq!(errcode(&wrong), 40058);
+}
+
+#[tokio::test]
 async fn too_many_messages_to_one_member_are_dropped_without_an_error() {
     let limits = Limits { member_messages_per_minute: Some(2), ..Limits::none() };
     let sandbox = Sandbox::start(Config { limits, ..Config::default() });
