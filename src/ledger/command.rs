@@ -153,6 +153,8 @@ pub enum Command {
         unit: Unit,
         amount: i64,
         note: String,
+        /// Keyed hash of the article that was read; 0: it is about none.
+        article: u64,
     },
     /// The webhook has taken the alerts up to this entry.
     WebhookDelivered {
