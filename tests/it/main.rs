@@ -18,6 +18,7 @@ mod line;
 mod plain_http;
 mod refusals;
 mod restart;
+mod rows;
 mod secrets;
 mod streams;
 mod tls;
