@@ -15,6 +15,7 @@ mod greedy;
 mod incidents;
 mod kill;
 mod line;
+mod pains;
 mod plain_http;
 mod refusals;
 mod restart;

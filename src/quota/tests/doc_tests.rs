@@ -28,10 +28,10 @@ fn apis(limit: &Limit) -> String {
         listed => names(listed),
     };
     if !limit.except.is_empty() {
-        text.push_str(&format!(" but {}", names(&limit.except)));
+        text = format!("{text} but {}", names(&limit.except));
     }
     if !limit.free_if_ok.is_empty() {
-        text.push_str(&format!("; {} only if it fails", names(&limit.free_if_ok)));
+        text = format!("{text}; {} only if it fails", names(&limit.free_if_ok));
     }
     text
 }

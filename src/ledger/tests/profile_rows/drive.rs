@@ -49,23 +49,23 @@ impl Load {
         Self { ask, ..self }
     }
 
-    pub(super) fn to_members(self, members: u64) -> Self {
+    pub(super) fn sent_to_members(self, members: u64) -> Self {
         let (users, parties, tags) = ((1..=members).collect(), vec![], vec![]);
         let to = To::Members { users, others: 0, parties, tags, unreadable: 0 };
         self.asking(Ask { to, ..Ask::default() })
     }
 
-    pub(super) fn to_a_chat_of_two(self) -> Self {
+    pub(super) fn sent_to_a_chat_of_two(self) -> Self {
         self.asking(Ask { to: To::Chat, chat: CHAT_OF_TWO, ..Ask::default() })
     }
 
     /// It counts as 2,000 members.
-    pub(super) fn to_a_chat_of_unknown_size(self) -> Self {
+    pub(super) fn sent_to_a_chat_of_unknown_size(self) -> Self {
         let asking = self.asking(Ask { to: To::Chat, chat: CHAT, ..Ask::default() });
         Self { large: true, ..asking }
     }
 
-    pub(super) fn to_a_robot(self) -> Self {
+    pub(super) fn sent_to_a_robot(self) -> Self {
         self.asking(Ask { chat: CHAT, ..Ask::default() })
     }
 
