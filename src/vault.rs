@@ -135,6 +135,11 @@ impl Vault {
         self.recipient_hash("chat", ledger_id, corp_id, chat)
     }
 
+    /// The same for articles.
+    pub fn article_hash(&self, ledger_id: &str, corp_id: &str, article: &str) -> u64 {
+        self.recipient_hash("article", ledger_id, corp_id, article)
+    }
+
     /// The same for group robots: whoever knows the key of one can speak as it.
     pub fn robot_hash(&self, ledger_id: &str, key: &str) -> u64 {
         self.recipient_hash("robot", ledger_id, "", key)

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::datadir::Opened;
+use crate::http::declare::article;
 use crate::http::forecast;
 use crate::http::limits::{self, List, Listed};
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
@@ -175,14 +176,15 @@ pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, 
 }
 
 pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answer, Failure> {
-    let Declared { owner: (corp_id, agent_id), unit, amount, note } = declared;
+    let Declared { owner: (corp_id, agent_id), unit, amount, note, article: named } = declared;
+    let article = article(&opened.vault, &opened.ledger.ledger_id(), &corp_id, named.as_deref());
     let of = agent_id.as_ref().map_or_else(|| corp_id.clone(), |agent_id| format!("{corp_id}/{agent_id}"));
     let unit_name = word(&unit);
     let what = match amount {
         ..0 => format!("{} {unit_name} of {of} count no more", amount.unsigned_abs()),
         _ => format!("{amount} {unit_name} of {of} count as spent from now on"),
     };
-    act(opened, Command::Declare { corp_id, agent_id, unit, amount, note }, what).await
+    act(opened, Command::Declare { corp_id, agent_id, unit, amount, note, article }, what).await
 }
 
 pub(super) async fn forecast(opened: &Opened, query: UsageQuery) -> Result<Answer, Failure> {
@@ -204,8 +206,9 @@ pub(super) async fn forecast(opened: &Opened, query: UsageQuery) -> Result<Answe
 fn usage_row(row: &UsageRow) -> [String; 7] {
     let ip = row.egress_ip.as_ref().map(|ip| format!("IP {ip}"));
     let key = row.api_key_id.map(|key| format!("key {key}"));
+    let chat = row.chat.as_ref().map(|chat| format!("chat {chat}"));
     let members = row.members.map(|members| format!("the fullest of {members} members"));
-    let of = [row.corp_id.clone(), row.agent_id.clone(), ip, row.api.clone(), key, members];
+    let of = [row.corp_id.clone(), row.agent_id.clone(), ip, row.api.clone(), key, chat, members];
     let of: Vec<_> = of.into_iter().flatten().collect();
     [
         row.limit.clone(),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::ledger::entry::Scope;
 use crate::ledger::{Command, Rejected, Reply};
 use crate::quota::Unit;
+use crate::vault::Vault;
 
 use super::params::{self, invalid_body, json};
 use super::penalties::may_change_all;
@@ -22,6 +23,12 @@ struct Declared {
     amount: i64,
     #[serde(default)]
     note: String,
+    article: Option<String>,
+}
+
+/// Whatever names an article for those who declare; the ledger keeps its keyed hash alone.
+pub(crate) fn article(vault: &Vault, ledger_id: &str, corp_id: &str, article: Option<&str>) -> u64 {
+    article.filter(|name| !name.is_empty()).map_or(0, |name| vault.article_hash(ledger_id, corp_id, name))
 }
 
 pub(super) async fn declare(
@@ -32,8 +39,10 @@ pub(super) async fn declare(
     let client = authenticate(&state, &request, Scope::Admin)?;
     may_change_all(&client)?;
     let body = params::body(body)?;
-    let Declared { corp_id, agent_id, unit, amount, note } = json(&body)?;
-    match state.ledger.decide(Command::Declare { corp_id, agent_id, unit, amount, note }).await? {
+    let Declared { corp_id, agent_id, unit, amount, note, article: named } = json(&body)?;
+    let article = article(&state.vault, &state.ledger.ledger_id(), &corp_id, named.as_deref());
+    let declare = Command::Declare { corp_id, agent_id, unit, amount, note, article };
+    match state.ledger.decide(declare).await? {
         Reply::Done { seq, .. } => Ok(HttpResponse::Created().json(serde_json::json!({"seq": seq}))),
         Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
         Reply::Rejected(rejected) => Err(invalid_body(rejected.to_string())),

@@ -1,6 +1,6 @@
 //! WeCom's blocks, and what is told of them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::tests::{APPS, World};
 use crate::ledger::Seq;
@@ -99,7 +99,7 @@ async fn incidents_come_newest_first_page_by_page() {
     }
     seqs.reverse();
     let first = world.get("/v1/incidents?limit=2", &world.admin).await.body;
-    let of = |page: &serde_json::Value| -> Vec<Seq> {
+    let of = |page: &Value| -> Vec<Seq> {
         page["incidents"].as_array().unwrap().iter().map(|it| it["seq"].as_u64().unwrap()).collect()
     };
     assert_eq!((of(&first), &first["next"]), (seqs[..2].to_vec(), &json!(seqs[1])));
@@ -172,4 +172,30 @@ async fn usage_that_no_call_shows_is_declared_by_an_administrator() {
             "{wrong}"
         );
     }
+}
+
+#[tokio::test]
+async fn readings_are_declared_of_an_article_that_nobody_can_read_off_the_ledger() {
+    let world = World::new().await;
+    let used = json!({"use": {"profile": "wecom-2023"}});
+    assert_eq!(world.post("/v1/limits", &world.admin, &used).await.status, 200);
+    let declare = async |amount: i64, article: Value| {
+        let declared = json!({"corp_id": "corp1", "unit": "reads", "amount": amount, "article": article});
+        world.post("/v1/usage/declare", &world.admin, &declared).await
+    };
+    for (amount, article) in [(7, "the one of May"), (2, "another"), (-3, "the one of May")] {
+        assert_eq!(declare(amount, json!(article)).await.status, 201);
+    }
+    let usage = world.get("/v1/usage?limit=article-reads", &world.admin).await;
+    let mut read: Vec<_> =
+        usage.body["usage"].as_array().unwrap().iter().map(|row| row["used"].clone()).collect();
+    read.sort_by_key(Value::as_u64);
+    assert_eq!(read, [2, 4], "each article has a count of its own: {}", usage.text);
+    let entry =
+        world.get(&format!("/v1/entries/{}", declare(1, json!("a")).await.body["seq"]), &world.admin).await;
+    let hash = entry.body["article"].as_str().unwrap();
+    assert!(hash.len() == 16 && !entry.text.contains("May"), "{}", entry.text);
+    assert_eq!(declare(1, json!(null)).await.problem(), (400, "invalid-body"));
+    let apps = json!({"corp_id": "corp1", "unit": "apps", "amount": 1, "article": "x"});
+    assert_eq!(world.post("/v1/usage/declare", &world.admin, &apps).await.problem(), (400, "invalid-body"));
 }

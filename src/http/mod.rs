@@ -4,7 +4,7 @@
 
 mod auth;
 mod calls;
-mod declare;
+pub mod declare;
 mod entries;
 pub mod forecast;
 mod health;

@@ -293,7 +293,7 @@ async fn usage_shows_each_limit_with_its_names_and_numbers() {
     let row = &usage.body["usage"][0];
     let shown = json!({
         "limit": "corp-api-minute", "corp_id": "corp1", "agent_id": null, "api": "message/send", "egress_ip": null,
-        "api_key_id": null, "members": null, "unit": "calls", "window": "60s", "mode": "enforce", "rule": "limit", "used": 2, "in_flight": 1,
+        "api_key_id": null, "chat": null, "members": null, "unit": "calls", "window": "60s", "mode": "enforce", "rule": "limit", "used": 2, "in_flight": 1,
         "cap": 1000, "remaining": 998, "resets_at": row["resets_at"],
     });
     assert_eq!(*row, shown);

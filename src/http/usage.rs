@@ -45,6 +45,8 @@ pub struct UsageRow {
     pub api: Option<String>,
     pub egress_ip: Option<String>,
     pub api_key_id: Option<Seq>,
+    /// The keyed hash of the group chat, group robot or article, as entries have it.
+    pub chat: Option<String>,
     /// Of how many members the fullest is shown, where the limit is per member; it is not said who.
     pub members: Option<u64>,
     pub unit: Unit,
@@ -176,6 +178,7 @@ fn row(
         api: usage.api.and_then(|api| directory.apis.get(&api).cloned()),
         egress_ip: usage.egress_ip.and_then(|ip| egress_ips.get(&ip).cloned()),
         api_key_id: usage.api_key,
+        chat: usage.chat.map(|chat| format!("{chat:016x}")),
         members: usage.members,
         unit: reading.unit,
         window: reading.window.to_string(),

@@ -156,6 +156,8 @@ pub enum Command {
         unit: Unit,
         amount: i64,
         note: String,
+        /// Keyed hash of the article that was read; 0: it is about none.
+        article: u64,
     },
     /// WeCom's own count of a day.
     Reconcile(Reconcile),

@@ -48,6 +48,9 @@ pub enum ProfileError {
     Name(String),
     #[error("the time zone is at most {MAX_ZONE_MINUTES} minutes from UTC")]
     Zone,
+    /// It would let everything through, and nobody would be told.
+    #[error("the profile has no limit that holds: it would let everything through")]
+    NoLimits,
     #[error("the profile has {0} limits, more than the {MAX_LIMITS} that are allowed")]
     TooManyLimits(usize),
     #[error("the name `{0}` is used by two limits")]
@@ -89,6 +92,9 @@ impl Profile {
         }
         if self.zone_offset_minutes.unsigned_abs() > MAX_ZONE_MINUTES.unsigned_abs() {
             return of_profile("zone_offset_minutes", ProfileError::Zone);
+        }
+        if self.limits.is_empty() {
+            return of_profile("limit", ProfileError::NoLimits);
         }
         if self.limits.len() > MAX_LIMITS {
             return of_profile("limit", ProfileError::TooManyLimits(self.limits.len()));

@@ -25,7 +25,7 @@ pub struct Declared {
     /// The enterprise, or one app of it
     #[arg(value_name = "CORP_ID[/AGENT_ID]", value_parser = owner)]
     pub owner: (String, Option<String>),
-    /// person_times, accounts, apps or domains
+    /// person_times, accounts, apps, domains, or reads of an article
     #[arg(value_parser = unit)]
     pub unit: Unit,
     /// Below zero it takes back, which only a limit without a window can: -1 for an app that was deleted
@@ -34,6 +34,9 @@ pub struct Declared {
     /// What it is, for whoever reads the ledger
     #[arg(long, default_value = "", hide_default_value = true)]
     pub note: String,
+    /// Which article was read: any name that stays the same; its hash alone is kept
+    #[arg(long, value_name = "NAME")]
+    pub article: Option<String>,
 }
 
 fn owner(text: &str) -> Result<(String, Option<String>), String> {
@@ -44,7 +47,7 @@ fn owner(text: &str) -> Result<(String, Option<String>), String> {
 }
 
 fn unit(text: &str) -> Result<Unit, String> {
-    let known = "person_times, accounts, apps or domains";
+    let known = "person_times, accounts, apps, domains or reads";
     serde_json::from_value(text.into()).map_err(|_| format!("unknown unit; use {known}"))
 }
 

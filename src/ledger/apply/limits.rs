@@ -58,8 +58,12 @@ fn in_flight(state: &mut State, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)
 }
 
 pub(super) fn declare(state: &mut State, entry: &Entry, x: &UsageDeclared) {
-    let facets =
-        Facets { corp: entry.refs.corp.unwrap_or(0), app: entry.refs.app.unwrap_or(0), ..Facets::default() };
+    let facets = Facets {
+        corp: entry.refs.corp.unwrap_or(0),
+        app: entry.refs.app.unwrap_or(0),
+        chat: x.article,
+        ..Facets::default()
+    };
     let cost = Cost::in_unit(x.unit, x.amount.unsigned_abs());
     let declared = if x.amount < 0 { Declared::Corrected } else { Declared::Used };
     state.meters.declare(&facets, &cost, declared, moment(entry, 0));

@@ -101,14 +101,8 @@ fn whose(state: &State, corp_id: &str, agent_id: Option<&str>) -> Result<(Seq, O
     Ok((corp, Some(app)))
 }
 
-pub(super) fn usage(
-    state: &State,
-    corp_id: &str,
-    agent_id: Option<&str>,
-    unit: Unit,
-    amount: i64,
-    note: String,
-) -> Decision {
+pub(super) fn usage(state: &State, corp_id: &str, agent_id: Option<&str>, used: UsageDeclared) -> Decision {
+    let UsageDeclared { unit, amount, ref note, article } = used;
     let (corp, app) = match whose(state, corp_id, agent_id) {
         Ok(whose) => whose,
         Err(unknown) => return unknown,
@@ -124,13 +118,25 @@ pub(super) fn usage(
     if unit == Unit::Calls {
         return Decision::invalid("calls can't be declared: each API counts its own");
     }
+    if article != 0 && unit != Unit::Reads {
+        return Decision::invalid("only reads are of an article");
+    }
     // Of what else such a limit tells apart, a declaration says nothing.
-    let known = |dimension| dimension == Dimension::Corp || dimension == Dimension::App && app.is_some();
+    let known = |dimension| match dimension {
+        Dimension::Corp => true,
+        Dimension::App => app.is_some(),
+        Dimension::Chat => article != 0,
+        _ => false,
+    };
     let counts = |scope: quota::Scope| Dimension::ALL.into_iter().all(|it| !scope.has(it) || known(it));
     let of_unit = || state.meters.limits().filter(|limit| limit.unit == unit && counts(limit.scope));
     if of_unit().next().is_none() {
         let profile = state.meters.profile();
-        let of = if app.is_some() { "an app" } else { "a corp; maybe of an app: CORP_ID/AGENT_ID" };
+        let of = match (unit, app) {
+            (Unit::Reads, _) if article == 0 => "a corp as a whole; maybe of an article: name it",
+            (_, Some(_)) => "an app",
+            (_, None) => "a corp; maybe of an app: CORP_ID/AGENT_ID",
+        };
         return Decision::invalid(format!("no limit of profile {profile} counts this unit of {of}"));
     }
     if amount < 0 && !of_unit().any(|limit| limit.window == Window::Total) {
@@ -139,7 +145,7 @@ pub(super) fn usage(
         );
     }
     let refs = Refs { corp: Some(corp), app, ..Refs::default() };
-    let body = Body::UsageDeclared(UsageDeclared { unit, amount, note });
+    let body = Body::UsageDeclared(used);
     Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
 }
 

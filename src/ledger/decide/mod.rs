@@ -19,7 +19,7 @@ pub use time::{ClockReading, decide_time, now};
 use super::command::{Command, EndedHow, Now, RefusalKey, Rejected, Reply};
 use super::entry::{
     ApiNamed, Body, CallEnded, Draft, LedgerCreated, ProcessEnded, ProcessStarted, Refs, Seq, StoreRecovered,
-    WebhookDelivered,
+    UsageDeclared, WebhookDelivered,
 };
 use super::state::{OTHER_API, PendingWhat, State, UNKNOWN_APIS_MAX};
 
@@ -102,8 +102,9 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::DeclareSize { corp_id, agent_id, size, by } => {
             declare::size(state, &corp_id, agent_id.as_deref(), size, by)
         }
-        Command::Declare { corp_id, agent_id, unit, amount, note } => {
-            declare::usage(state, &corp_id, agent_id.as_deref(), unit, amount, note)
+        Command::Declare { corp_id, agent_id, unit, amount, note, article } => {
+            let used = UsageDeclared { unit, amount, note, article };
+            declare::usage(state, &corp_id, agent_id.as_deref(), used)
         }
         Command::Reconcile(reconcile) => reconcile::reconcile(state, &reconcile, now),
         Command::WebhookDelivered { through } => {

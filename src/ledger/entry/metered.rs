@@ -66,6 +66,14 @@ pub struct UsageDeclared {
     pub amount: i64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Keyed hash of the article that was read; 0: it is about none.
+    #[serde(with = "hex_u64", default, skip_serializing_if = "is_none")]
+    pub article: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_none(hash: &u64) -> bool {
+    *hash == 0
 }
 
 /// WeCom said that a limit is used up, and blocks for a time.

@@ -15,6 +15,7 @@ mod naive;
 mod naive_tokens;
 mod ops;
 mod penalty_tests;
+mod profile_rows;
 mod remembered_tests;
 mod row_tests;
 mod rule_tests;

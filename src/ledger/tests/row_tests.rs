@@ -271,11 +271,9 @@ fn metered() -> impl Strategy<Value = Body> {
         started.prop_map(Body::PenaltyStarted),
         ended().prop_map(Body::PenaltyEnded),
         ended().prop_map(Body::PenaltyCleared),
-        (unit, any::<i64>(), text()).prop_map(|(unit, amount, note)| Body::UsageDeclared(UsageDeclared {
-            unit,
-            amount,
-            note
-        })),
+        (unit, any::<i64>(), text(), any::<u64>()).prop_map(|(unit, amount, note, article)| {
+            Body::UsageDeclared(UsageDeclared { unit, amount, note, article })
+        }),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod doc_tests;
 mod meters_tests;
 mod model;
 mod model_tests;

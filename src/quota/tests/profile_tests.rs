@@ -238,6 +238,8 @@ fn whatever_is_wrong_in_a_file_is_named_with_its_line() {
         assert_eq!(error.line, line, "{to}: {error}");
         assert!(error.reason.contains(reason) && !error.reason.is_empty(), "{to}: {error}");
     }
+    let none = SOUND.split("[[limit]]").next().unwrap();
+    assert!(Profile::from_toml(none).unwrap_err().reason.contains("no limit"));
     let huge = format!("{SOUND}#{}", " ".repeat(1024 * 1024));
     assert!(Profile::from_toml(&huge).unwrap_err().reason.contains("bytes"));
 }
