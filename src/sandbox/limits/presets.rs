@@ -67,15 +67,11 @@ impl Limits {
             account_creations_factor: Some(3),
             jsapi_tickets_per_hour: Some(400),
             app_jsapi_tickets_per_hour: Some(100),
-            app_agent_tickets_per_hour: Some(100),
             appchat_creates_per_day: Some(1_000),
             appchat_updates_per_hour: Some(100),
             appchat_sends_per_minute: Some(20_000),
             appchat_sends_per_hour: Some(200_000),
-            member_appchat_per_minute: Some(200),
-            member_appchat_per_day: Some(10_000),
             uploadimg_per_day: Some(100),
-            trusted_domains_per_month: Some(20),
             robot_per_minute: Some(20),
             ..Self::none()
         }
@@ -90,12 +86,16 @@ impl Limits {
             base_counts_valid_codes: false,
             message_budget: Some(MessageBudget { factor: 200, scope: MessageScope::App }),
             member_messages_per_hour: Some(1_000),
+            app_agent_tickets_per_hour: Some(100),
             appchat_updates_per_hour: Some(1_000),
             appchat_sends_per_hour: Some(300_000),
+            member_appchat_per_minute: Some(200),
+            member_appchat_per_day: Some(10_000),
             uploadimg_per_day: Some(1_000),
             uploadimg_per_month: Some(3_000),
             checkin_per_minute: Some(600),
             approval_per_minute: Some(600),
+            trusted_domains_per_month: Some(20),
             // What WeCom's staff named; no page has a number.
             concurrent: Some(["externalcontact/mark_tag", "externalcontact/remark"].map(five).into()),
             ..Self::wecom_2020()

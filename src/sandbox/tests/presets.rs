@@ -47,7 +47,7 @@ fn every_row_of_every_preset_takes_its_cap_and_not_one_more_and_blocks_for_its_p
             }
         }
     }
-    assert!(driven > 100, "{driven}");
+    assert!(driven > 90, "{driven}");
 }
 
 #[test]
@@ -65,15 +65,15 @@ fn presets_have_the_numbers_of_their_era() {
         (Row::Accounts, [0, 0, 0, 1_500], [0, 0, 0, 1_500], [0, 0, 0, 1_500]),
         (Row::JsapiTickets, none, [0, 400, 0, 0], [0, 400, 0, 0]),
         (Row::AppJsapiTickets, none, [0, 100, 0, 0], [0, 100, 0, 0]),
-        (Row::AppAgentTickets, none, [0, 100, 0, 0], [0, 100, 0, 0]),
+        (Row::AppAgentTickets, none, none, [0, 100, 0, 0]),
         (Row::AppchatCreates, none, [0, 0, 1_000, 0], [0, 0, 1_000, 0]),
         (Row::AppchatUpdates, none, [0, 100, 0, 0], [0, 1_000, 0, 0]),
         (Row::AppchatSends, none, [20_000, 200_000, 0, 0], [20_000, 300_000, 0, 0]),
-        (Row::MemberAppchat, none, [200, 0, 10_000, 0], [200, 0, 10_000, 0]),
+        (Row::MemberAppchat, none, none, [200, 0, 10_000, 0]),
         (Row::Uploadimg, none, [0, 0, 100, 0], [0, 0, 1_000, 3_000]),
         (Row::Checkin, none, none, [600, 0, 0, 0]),
         (Row::Approval, none, none, [600, 0, 0, 0]),
-        (Row::TrustedDomains, none, [0, 0, 0, 20], [0, 0, 0, 20]),
+        (Row::TrustedDomains, none, none, [0, 0, 0, 20]),
         (Row::Robot, none, [20, 0, 0, 0], [20, 0, 0, 0]),
     ];
     for (row, in_2015, in_2020, in_2023) in expected {
