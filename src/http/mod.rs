@@ -20,6 +20,7 @@ pub mod penalties;
 pub mod present;
 pub mod problem;
 pub mod reconcile;
+mod settle;
 mod spenders;
 pub mod usage;
 
@@ -114,8 +115,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
                     .app_data(PayloadConfig::new(many::BODY_MAX)),
             )
             .service(only("/calls/check", "POST", web::post().to(calls::check)))
-            .service(only("/calls/{id}/post", "POST", web::post().to(calls::post)))
-            .service(only("/calls/{id}/void", "POST", web::post().to(calls::void)))
+            .service(only("/calls/{id}/post", "POST", web::post().to(settle::post)))
+            .service(only("/calls/{id}/void", "POST", web::post().to(settle::void)))
             .service(only("/entries", "GET", web::get().to(entries::page)))
             .service(only("/entries/{seq}", "GET", web::get().to(entries::one)))
             .service(only("/incidents", "GET", web::get().to(incidents::page)))
