@@ -23,6 +23,7 @@ pub mod reconcile;
 mod settle;
 mod spenders;
 pub mod usage;
+mod warnings;
 
 #[cfg(test)]
 mod call_tests;
@@ -71,6 +72,7 @@ pub struct HttpState {
     draining: Arc<AtomicBool>,
     /// Places for requests that reserve many calls.
     many: Arc<Semaphore>,
+    looked: warnings::Looked,
 }
 
 impl HttpState {
@@ -84,6 +86,7 @@ impl HttpState {
             messages,
             draining: Arc::default(),
             many: Arc::new(Semaphore::new(many::AT_ONCE)),
+            looked: warnings::Looked::default(),
         }
     }
 

@@ -274,6 +274,8 @@ struct Verdict<'a> {
     refusing: Option<(Look<'a>, Option<i64>)>,
     /// By limit: for a limit per member, the one that refuses longest.
     shadowing: Vec<(usize, Look<'a>, Option<i64>)>,
+    /// As `binding`, in shadow mode.
+    tried: Option<Look<'a>>,
 }
 
 impl<'a> Verdict<'a> {
@@ -281,8 +283,9 @@ impl<'a> Verdict<'a> {
     fn add(&mut self, limit: usize, look: &Look<'a>, now: Moment) {
         let enforced = look.is_own() || look.active.limit.mode == Mode::Enforce;
         if look.passes() {
-            if enforced && self.binding.as_ref().is_none_or(|other| look.has_less_left_than(other)) {
-                self.binding = Some(*look);
+            let fullest = if enforced { &mut self.binding } else { &mut self.tried };
+            if fullest.as_ref().is_none_or(|other| look.has_less_left_than(other)) {
+                *fullest = Some(*look);
             }
         } else {
             self.refuse(limit, look, enforced, now);
@@ -311,6 +314,7 @@ impl<'a> Verdict<'a> {
             None => Judgement::Admitted {
                 binding: self.binding.map(|look| look.reading_with_call(now)),
                 shadowed: self.shadowing.iter().map(|(_, look, _)| look.refusal(now)).collect(),
+                tried: self.tried.map(|look| look.reading_with_call(now)),
             },
         }
     }
