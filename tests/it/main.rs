@@ -10,6 +10,7 @@ mod alertmanager;
 mod costs;
 mod deploy;
 mod disk;
+mod fair;
 mod gateway;
 mod greedy;
 mod incidents;

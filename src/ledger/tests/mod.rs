@@ -17,6 +17,7 @@ mod naive_tokens;
 mod ops;
 mod penalty_tests;
 mod remembered_tests;
+mod reserve_tests;
 mod row_tests;
 mod rule_tests;
 mod size_tests;
