@@ -8,6 +8,7 @@ mod support;
 
 mod alertmanager;
 mod costs;
+mod demo;
 mod deploy;
 mod disk;
 mod fair;
