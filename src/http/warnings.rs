@@ -30,7 +30,9 @@ pub(super) struct Warning {
 
 /// The latest look at blocks and limits.
 #[derive(Clone, Default)]
-pub(super) struct Looked(Arc<Mutex<Option<(Instant, Vec<Warning>)>>>);
+pub(super) struct Looked(Arc<Mutex<Option<Seen>>>);
+
+type Seen = (Instant, Vec<Warning>);
 
 impl Looked {
     /// Everything that there is to warn of.
@@ -94,8 +96,8 @@ fn spent(row: &UsageRow) -> Warning {
     let UsageRow { limit, used, cap, .. } = row;
     let app = label(row.corp_id.as_deref(), row.agent_id.as_deref());
     let whose = [app.as_ref().or(row.corp_id.as_ref()), row.egress_ip.as_ref(), row.api.as_ref()];
-    let of: String = whose.into_iter().flatten().map(|part| format!(" {part}")).collect();
-    let of = if of.is_empty() { of } else { format!(" of{of}") };
+    let whose: Vec<&str> = whose.into_iter().flatten().map(String::as_str).collect();
+    let of = if whose.is_empty() { String::new() } else { format!(" of {}", whose.join(" ")) };
     let empty = row.resets_at.as_ref().map_or("never by itself".to_owned(), |at| format!("at {at}"));
     let advice =
         format!("{limit}{of} is used up, {used} of {cap}; empty {empty}: wecom-ledger usage --limit {limit}");

@@ -31,13 +31,11 @@ fn the_demo_shows_both_halves_of_the_product_and_leaves_nothing_behind() {
     };
     while !complete(&lines) {
         let left = Duration::from_secs(90).saturating_sub(begun.elapsed());
-        match told.recv_timeout(left) {
-            Ok(line) => lines.push(line),
-            Err(_) => {
-                let _ = demo.kill();
-                panic!("something is missing:\n{}", lines.join("\n"));
-            }
-        }
+        let Ok(line) = told.recv_timeout(left) else {
+            let _ = demo.kill();
+            panic!("something is missing:\n{}", lines.join("\n"));
+        };
+        lines.push(line);
     }
     // SAFETY: the process is a child of this one and not yet waited for.
     unsafe { libc::kill(demo.id().cast_signed(), libc::SIGTERM) };

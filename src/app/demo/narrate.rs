@@ -1,6 +1,7 @@
 //! What the person who watches the demo is told: read from the ledger, like everything that is claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -248,7 +249,7 @@ impl Narrator {
                 .take(SPENDERS)
                 .map(|it| format!("{} {}", it.api_key_name.as_deref().unwrap_or("no API key"), it.spent));
             let names: Vec<_> = names.collect();
-            text.push_str(&format!(" Spent through us in {}: {}.", spent.window, names.join(", ")));
+            let _ = write!(text, " Spent through us in {}: {}.", spent.window, names.join(", "));
         }
         Some(format!("{text} Held back until {}; then one call tries.", time(&incident.until)))
     }

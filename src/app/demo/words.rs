@@ -29,7 +29,8 @@ pub(super) fn paragraph(seq: Option<Seq>, what: &str, text: &str) -> String {
     for (at, word) in text.split(' ').enumerate() {
         let width = word.chars().count();
         if at > 0 && column + 1 + width > WIDTH {
-            lines.push_str(&format!("\n{:MARGIN$}", ""));
+            lines.push('\n');
+            lines.extend(std::iter::repeat_n(' ', MARGIN));
             column = MARGIN;
         } else if at > 0 {
             lines.push(' ');

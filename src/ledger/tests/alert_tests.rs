@@ -63,6 +63,7 @@ fn call(world: &mut World, app: Seq) -> Reply {
     if let Reply::Admitted { pending, .. } = reply {
         let outcome = Outcome::Posted {
             not_sent: NotSent::default(),
+            unreached: NotSent::default(),
             errcode: Some(0),
             http_status: 200,
             latency_us: 1,

@@ -113,6 +113,7 @@ impl Shop {
             1 => Outcome::Expired { reason: "broken".to_owned() },
             _ => Outcome::Posted {
                 not_sent: NotSent::default(),
+                unreached: NotSent::default(),
                 errcode: Some(0),
                 http_status: 200,
                 latency_us: 1,
