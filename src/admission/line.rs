@@ -7,21 +7,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::ledger::command::{Caller, Hit, Reach, Standing};
+use crate::ledger::command::{Caller, Reach, Standing};
 use crate::ledger::entry::Priority;
-use crate::quota::Rule;
 
+use super::queue::{Block, Queue, Waiter, sooner};
 use super::{Question, Word};
 
 /// Between a refusal and the next attempt, however often somebody says that there is room.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
-
-/// How long a line sleeps at most before it looks at the ledger's time again, which may jump: the machine may have
-/// slept. A look asks nothing of the ledger.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Where a call stands in its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,76 +26,6 @@ pub(super) struct Spot {
     pub(super) caller: Caller,
     /// Smaller is earlier.
     pub(super) number: u64,
-}
-
-/// A call that waits.
-pub(super) struct Waiter {
-    question: Arc<Question>,
-    answer: oneshot::Sender<Word>,
-    /// As it was refused when it came.
-    first: Standing,
-    /// A limit that concerns this call alone.
-    block: Option<Block>,
-    asking: bool,
-    /// Its time was up while the ledger was asked.
-    over: bool,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Waiter {
-    pub(super) fn new(
-        question: Arc<Question>,
-        answer: oneshot::Sender<Word>,
-        first: Standing,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        Self { question, answer, first, block: None, asking: false, over: false, _permit: permit }
-    }
-
-    /// Gives the word back if nobody is there to hear it.
-    pub(super) fn tell(self, word: Word) -> Result<(), Word> {
-        self.answer.send(word)
-    }
-}
-
-/// A refusal, and when it is worth another try.
-struct Block {
-    standing: Standing,
-    /// Something happened since that may have made room.
-    due: bool,
-    not_before: Instant,
-}
-
-impl Block {
-    /// How long it stands; none: until something happens.
-    fn stands(&self, now: Instant, tick: i64) -> Option<Duration> {
-        let pause = self.not_before.saturating_duration_since(now);
-        if self.due {
-            return Some(pause);
-        }
-        let left = self.standing.retry_at?.saturating_sub(tick).max(0).cast_unsigned();
-        Some(pause.max(Duration::from_millis(left).min(LOOK)))
-    }
-
-    fn spares(&self, class: Priority) -> bool {
-        let reserve = |hit: &Hit| matches!(hit, Hit::Limit(reading) if reading.rule == Rule::Reserve);
-        class == Priority::Critical && reserve(&self.standing.hit)
-    }
-}
-
-/// Of two times to wait; none is until something happens.
-fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-#[derive(Default)]
-struct Queue {
-    waiters: BTreeMap<u64, Waiter>,
-    /// A limit that concerns this API key alone.
-    block: Option<Block>,
 }
 
 #[derive(Default)]
@@ -307,26 +233,3 @@ impl Line {
 
 /// In the order in which they are served, which is that of their numbers.
 const CLASSES: [Priority; 3] = [Priority::Critical, Priority::Normal, Priority::Batch];
-
-impl Queue {
-    /// The first call that may pass; else `soonest` is when that may be.
-    fn next(
-        &mut self,
-        now: Instant,
-        tick: i64,
-        soonest: &mut Option<Duration>,
-    ) -> Option<(u64, &mut Waiter)> {
-        let mut stands = |block: &Option<Block>| match block.as_ref().map(|block| block.stands(now, tick)) {
-            None | Some(Some(Duration::ZERO)) => false,
-            Some(time) => {
-                *soonest = sooner(*soonest, time);
-                true
-            }
-        };
-        if stands(&self.block) {
-            return None;
-        }
-        let found = self.waiters.iter_mut().find(|(_, waiter)| !stands(&waiter.block));
-        found.map(|(&number, waiter)| (number, waiter))
-    }
-}

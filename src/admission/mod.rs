@@ -1,7 +1,8 @@
 //! The line before a limit: calls that would rather wait than be refused (`Prefer: wait=N`).
 //!
 //! Reading order: this file (a call asks), `wait` (it joins the line and leaves it), `line` (who is next, and when),
-//! `task` (asks for whoever is next), `prefer` (the header), `decider` (what all of this needs of the ledger).
+//! `queue` (the same among the calls of one API key), `task` (asks for whoever is next), `prefer` (the header),
+//! `decider` (what all of this needs of the ledger).
 //!
 //! There is a line for each corp and API, since their calls share nearly all their limits. It exists only while
 //! somebody waits in it. While it does nobody overtakes: whoever comes joins its end, or is refused like the ones
@@ -13,6 +14,7 @@
 mod decider;
 mod line;
 mod prefer;
+mod queue;
 mod task;
 #[cfg(test)]
 mod tests;

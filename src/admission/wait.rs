@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use crate::ledger::LedgerError;
 use crate::ledger::command::{InLine, Reply, Standing};
 
-use super::line::{Left, Line, Spot, Step, Waiter};
+use super::line::{Left, Line, Spot, Step};
+use super::queue::Waiter;
 use super::{Admission, Answer, Asked, Decider, Ended, Place, Question, Ticket, task};
 
 /// What a call hears that waits.

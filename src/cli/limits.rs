@@ -49,7 +49,7 @@ fn in_words(list: &List) -> String {
                 limit.window.clone(),
                 per.join(" × "),
                 apis_in_words(limit),
-                word(&limit.mode),
+                mode_in_words(limit),
             ]
         })
         .collect();
@@ -65,6 +65,13 @@ fn in_words(list: &List) -> String {
         text.push_str(&table(["CORP", "LIMIT", "CAP"], &own));
     }
     text
+}
+
+fn mode_in_words(limit: &Listed) -> String {
+    match &limit.would_have_refused {
+        Some(it) if it.calls > 0 => format!("shadow: would have refused {}", it.calls),
+        _ => word(&limit.mode),
+    }
 }
 
 fn apis_in_words(limit: &Listed) -> String {

@@ -76,7 +76,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Demo(demo) => {
             // The demo tells its own story, and the log would tell half of it again.
-            logging::start(&logging::without_file("warn", &env)?);
+            logging::start(&logging::without_file("error", &env)?);
             return Ok(crate::app::demo(demo.options()).await?);
         }
         Command::Sandbox(sandbox) => {

@@ -6,14 +6,12 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 
 use crate::ledger::LedgerError;
-use crate::ledger::directory::Directory;
 
 use super::HttpState;
+use super::warnings::{self, Warning};
 
 /// How long the ledger may take to show that it is alive.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Warnings that are listed, at most.
-const WARNINGS_MAX: usize = 100;
 
 #[derive(Serialize)]
 struct Readiness {
@@ -23,16 +21,6 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     warnings: Vec<Warning>,
-}
-
-/// An app's trouble with WeCom: somebody should look, but this service is fine.
-#[derive(Serialize)]
-struct Warning {
-    app: String,
-    #[serde(rename = "warning")]
-    what: &'static str,
-    errcode: Option<i64>,
-    advice: String,
 }
 
 pub(super) async fn healthz() -> HttpResponse {
@@ -49,7 +37,7 @@ pub(super) async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("the ledger does not answer".to_owned()),
     };
-    let warnings = warnings(&state.ledger.directory());
+    let warnings = warnings(&state, reason.is_none()).await;
     let status = match (&reason, warnings.is_empty()) {
         (Some(_), _) => "unavailable",
         (None, true) => "ready",
@@ -67,24 +55,12 @@ pub(super) async fn readyz(state: web::Data<HttpState>) -> HttpResponse {
     })
 }
 
-fn warnings(directory: &Directory) -> Vec<Warning> {
-    let trouble = directory.live_apps().filter_map(|(seq, app)| {
-        let label = directory.app_label(seq)?;
-        let credential = &app.credential;
-        let (what, errcode, advice) = match (credential.blocked, &credential.last_failure) {
-            (Some(errcode), _) => (
-                "secret_rejected",
-                Some(errcode),
-                format!("WeCom rejects its secret; give the right one: wecom-ledger app add {label} --secret-file FILE"),
-            ),
-            (None, Some(failure)) if credential.failures > 0 => (
-                "token_fetch_failing",
-                failure.errcode,
-                format!("{} token fetches in a row have failed; see its credential entries", credential.failures),
-            ),
-            _ => return None,
-        };
-        Some(Warning { app: label, what, errcode, advice })
-    });
-    trouble.take(WARNINGS_MAX).collect()
+/// Of a ledger that does not answer only what is known without it.
+async fn warnings(state: &HttpState, answers: bool) -> Vec<Warning> {
+    let known = || warnings::of_apps(&state.ledger.directory());
+    if !answers {
+        return known();
+    }
+    let looked = tokio::time::timeout(PATIENCE, state.looked.warnings(&state.ledger)).await;
+    looked.ok().and_then(Result::ok).unwrap_or_else(known)
 }

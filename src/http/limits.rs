@@ -4,8 +4,10 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::entry::{CapOverride, Reserve, Scope};
-use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq};
+use crate::ledger::canonical::instant;
+use crate::ledger::entry::{Reserve, Scope};
+use crate::ledger::state::Shadowed;
+use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq, State};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Profile, TextError, Unit};
 
 use super::params::{self, invalid_body, json};
@@ -33,8 +35,28 @@ pub struct Listed {
     pub unit: Unit,
     pub window: String,
     pub mode: Mode,
+    /// In shadow mode: what it would have refused since it is in force so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would_have_refused: Option<WouldHaveRefused>,
     pub source: String,
     pub note: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct WouldHaveRefused {
+    pub calls: u64,
+    pub first_at: Option<String>,
+    pub last_at: Option<String>,
+}
+
+impl WouldHaveRefused {
+    fn of(shadowed: Option<&Shadowed>) -> Self {
+        Self {
+            calls: shadowed.map_or(0, |it| it.calls),
+            first_at: shadowed.map(|it| instant(it.first_at)),
+            last_at: shadowed.map(|it| instant(it.last_at)),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -78,7 +100,7 @@ pub async fn list(ledger: &LedgerHandle) -> Result<List, Problem> {
                 profile: state.limits.profile.clone(),
                 operator: state.limits.operator,
                 profiles: quota::shipped_names(),
-                limits: state.meters.limits().map(|limit| listed(limit, &state.limits.overrides)).collect(),
+                limits: state.meters.limits().map(|limit| listed(limit, state)).collect(),
                 overrides: overrides
                     .map(|own| Override {
                         corp_id: corp_id(own.corp),
@@ -94,8 +116,8 @@ pub async fn list(ledger: &LedgerHandle) -> Result<List, Problem> {
     Ok(list)
 }
 
-fn listed(limit: &Limit, overrides: &[CapOverride]) -> Listed {
-    let own = overrides.iter().find(|own| own.corp.is_none() && *own.limit == *limit.name);
+fn listed(limit: &Limit, state: &State) -> Listed {
+    let own = state.limits.overrides.iter().find(|own| own.corp.is_none() && *own.limit == *limit.name);
     let profile_cap = match limit.cap {
         Cap::Fixed(number) | Cap::PerAccount(number) | Cap::PercentOfAccounts(number) => number,
     };
@@ -112,6 +134,8 @@ fn listed(limit: &Limit, overrides: &[CapOverride]) -> Listed {
         unit: limit.unit,
         window: limit.window.to_string(),
         mode: limit.mode,
+        would_have_refused: (limit.mode == Mode::Shadow)
+            .then(|| WouldHaveRefused::of(state.shadowed.get(&*limit.name))),
         source: limit.source.clone(),
         note: limit.note.clone(),
     }

@@ -85,6 +85,51 @@ async fn many_at_once_overtake_nobody_either() {
     assert_eq!(reserved.status, 201, "{}", reserved.text);
 }
 
+/// There is room for a small message, but whoever waits with a larger one was first.
+#[tokio::test]
+async fn room_that_is_too_small_for_the_line_is_not_for_many_at_once_or_a_check_either() {
+    let world = World::new().await;
+    world.cap("corp1", "messages-corp-day", 5).await;
+    let to = |users: &str| json!({"app": APPS[0], "api": "message/send", "recipients": {"touser": users}});
+    let first = world.post("/v1/calls", &world.admin, &to("a|b|c")).await;
+    let large = TestRequest::post().uri("/v1/calls").set_payload(to("d|e|f").to_string());
+    let large = large.insert_header(("prefer", "wait=60"));
+    let small = to("g");
+    let others = async {
+        waiting(&world, 1).await;
+        let head = world.state.ledger.head();
+        let checked = world.post("/v1/calls/check", &world.admin, &small).await;
+        assert_eq!((checked.status, &checked.body["would"]), (200, &json!("refuse")), "{}", checked.text);
+        assert_eq!(checked.body["problem"]["limit"], "messages-corp-day");
+        assert_eq!(world.state.ledger.head(), head, "asking leaves no entry");
+        let many = world.post("/v1/calls", &world.admin, &json!({"calls": [small, small]})).await;
+        let statuses: Vec<_> =
+            many.body["results"].as_array().unwrap().iter().map(|it| it["status"].clone()).collect();
+        assert_eq!(statuses, [429, 429], "{}", many.text);
+        assert_eq!(world.state.admission.waiting(), 1);
+        world.post(&format!("/v1/calls/{}/void", first.body["call_id"]), &world.admin, &json!({})).await;
+    };
+    let (reserved, ()) = tokio::join!(world.send(large, &world.admin), others);
+    assert_eq!(reserved.status, 201, "{}", reserved.text);
+    // Nobody waits any more, so what is left is for whoever comes.
+    let many = world.post("/v1/calls", &world.admin, &json!({"calls": [small, small, small]})).await;
+    let statuses: Vec<_> =
+        many.body["results"].as_array().unwrap().iter().map(|it| it["status"].clone()).collect();
+    assert_eq!(statuses, [201, 201, 429], "{}", many.text);
+}
+
+#[tokio::test]
+async fn a_preference_that_is_not_understood_or_no_wait_is_ignored() {
+    let (world, _) = full().await;
+    for prefer in ["wait=0", "wait=-1", "wait=soon", "wait", "wait=1.5", "respond-async", "=;,\"wait=5"] {
+        let refused = reserve(&world, prefer).await;
+        assert_eq!(refused.problem(), (429, "limit-exceeded"), "{prefer}");
+        assert!(!refused.text.contains("waited"), "{prefer}: {}", refused.text);
+        assert_eq!(refused.header("preference-applied"), "", "{prefer}");
+    }
+    assert_eq!(world.state.admission.waiting(), 0);
+}
+
 #[tokio::test]
 async fn a_process_that_drains_ends_the_wait() {
     let (world, _) = full().await;

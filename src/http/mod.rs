@@ -20,8 +20,10 @@ pub mod penalties;
 pub mod present;
 pub mod problem;
 pub mod reconcile;
+mod settle;
 mod spenders;
 pub mod usage;
+mod warnings;
 
 #[cfg(test)]
 mod call_tests;
@@ -70,6 +72,7 @@ pub struct HttpState {
     draining: Arc<AtomicBool>,
     /// Places for requests that reserve many calls.
     many: Arc<Semaphore>,
+    looked: warnings::Looked,
 }
 
 impl HttpState {
@@ -83,6 +86,7 @@ impl HttpState {
             messages,
             draining: Arc::default(),
             many: Arc::new(Semaphore::new(many::AT_ONCE)),
+            looked: warnings::Looked::default(),
         }
     }
 
@@ -114,8 +118,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
                     .app_data(PayloadConfig::new(many::BODY_MAX)),
             )
             .service(only("/calls/check", "POST", web::post().to(calls::check)))
-            .service(only("/calls/{id}/post", "POST", web::post().to(calls::post)))
-            .service(only("/calls/{id}/void", "POST", web::post().to(calls::void)))
+            .service(only("/calls/{id}/post", "POST", web::post().to(settle::post)))
+            .service(only("/calls/{id}/void", "POST", web::post().to(settle::void)))
             .service(only("/entries", "GET", web::get().to(entries::page)))
             .service(only("/entries/{seq}", "GET", web::get().to(entries::one)))
             .service(only("/incidents", "GET", web::get().to(incidents::page)))

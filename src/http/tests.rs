@@ -157,6 +157,26 @@ async fn an_app_whose_secret_is_rejected_is_a_warning_and_not_an_outage() {
 }
 
 #[tokio::test]
+async fn blocks_and_limits_that_are_used_up_are_warnings() {
+    let world = World::new().await;
+    world.cap("corp1", "corp-api-minute", 1).await;
+    world.cap("corp2", "corp-api-minute", 2).await;
+    world.reserve(&world.admin, APPS[0]).await;
+    let call = world.reserve(&world.admin, APPS[1]).await;
+    let answer = json!({"errcode": 45009, "errmsg": "api freq out of limit"});
+    world.post(&format!("/v1/calls/{call}/post"), &world.admin, &answer).await;
+    let ready = world.raw(TestRequest::get().uri("/readyz")).await;
+    assert_eq!((ready.status, &ready.body["status"]), (200, &json!("ready_with_warnings")));
+    let warnings = ready.body["warnings"].as_array().unwrap();
+    let told: Vec<_> =
+        warnings.iter().map(|it| (it["warning"].as_str().unwrap(), it["advice"].as_str().unwrap())).collect();
+    let [(block, held), (used_up, full)] = told[..] else { panic!("{told:?}") };
+    assert_eq!((block, used_up), ("blocked_by_wecom", "limit_used_up"));
+    assert!(held.contains("message/send of corp2 is held back until 20"), "{held}");
+    assert!(full.contains("corp-api-minute of corp1 message/send is used up, 1 of 1; empty at 20"), "{full}");
+}
+
+#[tokio::test]
 async fn every_scope_opens_its_own_doors_only() {
     let world = World::new().await;
     let doors =

@@ -85,6 +85,29 @@ pub async fn report(
     Ok(UsageReport { usage: found.into_iter().map(|(row, ..)| row).collect(), truncated })
 }
 
+/// The limits in force of which nothing is left. An API key's own numbers are not among them: they are there to be met.
+pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<UsageRow>, Problem> {
+    let (usage, directory, egress_ips, present) = ledger
+        .read(move |state, now| {
+            let directory = std::sync::Arc::clone(&state.directory);
+            let account_cap = |corp: u64| directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
+            let api_name = |api: u64| directory.apis.get(&api).map_or("", String::as_str);
+            let filter = Filter { used_up: true, ..Filter::default() };
+            let mut usage = state.meters.usage(now, &filter, account_cap, api_name);
+            usage.retain(|usage| usage.mode == Mode::Enforce && !usage.reading.rule.is_of_api_key());
+            usage.truncate(most);
+            (
+                usage,
+                std::sync::Arc::clone(&directory),
+                state.egress_ips.clone(),
+                Present { tick: now.tick, at: now.at },
+            )
+        })
+        .await?;
+    let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
+    Ok(usage.iter().map(|usage| row(usage, &directory, &names, present)).collect())
+}
+
 /// A row, how fast it grew lately, and how long its window is where that slides.
 pub(super) type Found = (UsageRow, Pace, Option<i64>);
 

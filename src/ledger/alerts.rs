@@ -19,6 +19,8 @@ pub struct About {
     pub corp: Seq,
     pub app: Seq,
     pub api: Seq,
+    /// A limit that was tried and is now enforced begins anew.
+    pub shadow: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,6 +39,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
             if let Some(credential) = x.credential {
                 mark_used(state, entry.refs, credential);
             }
+            limits::shadow(state, &x.shadowed, entry.at);
             let what = if x.reserved { PendingWhat::Reserved } else { PendingWhat::Call };
             take(state, entry, what, x.cost, Some(&x.target), deadline);
             if let (Some(once), Some(pending)) = (&x.once, state.pendings.get_mut(&entry.seq)) {

@@ -17,7 +17,7 @@ use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 7;
+pub const FOLD_VERSION: u32 = 8;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -56,6 +56,8 @@ pub struct State {
     /// Hashes of members that all pendings have together.
     pub members_pending: usize,
     pub sizes: Sizes,
+    /// What limits in shadow mode would have refused, by their names.
+    pub shadowed: BTreeMap<String, Shadowed>,
     pub penalties: Penalties,
     pub alerts: Alerts,
     pub delivered: Delivered,
@@ -91,6 +93,14 @@ pub struct Limits {
     pub alert_at: Vec<u8>,
     pub own_profile: Option<Profile>,
     pub reserves: Vec<Reserve>,
+}
+
+/// Calls that a limit in shadow mode would have refused, since it is in force so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadowed {
+    pub calls: u64,
+    pub first_at: i64,
+    pub last_at: i64,
 }
 
 /// Percent of a limit at which an alert is raised, where the operator has not said otherwise.
@@ -162,6 +172,7 @@ impl Default for State {
             pendings_of: BTreeMap::new(),
             members_pending: 0,
             sizes: Sizes::default(),
+            shadowed: BTreeMap::new(),
             alerts: Alerts::default(),
             delivered: Delivered::default(),
             penalties: Penalties::default(),

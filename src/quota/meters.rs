@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::active::{ActiveLimit, Settings};
 use super::facets::{Cost, Facets, Moment};
 use super::layout::{Layout, Owns};
-use super::limit::{Limit, Mode};
+use super::limit::Limit;
 use super::look::{Call, Look};
 use super::plan::Plan;
 use super::profile::{Profile, ProfileError};
 use super::reading::{Filter, Judgement, Reading, Usage};
 use super::track::{PRUNE_STEP, Track};
 use super::usage::Show;
+use super::verdict::Verdict;
 
 /// See the module's documentation. Equal states have equal bytes when serialised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,58 +266,4 @@ impl From<Saved> for Meters {
         meters.lay_out();
         meters
     }
-}
-
-/// What all looks come to.
-#[derive(Default)]
-struct Verdict<'a> {
-    binding: Option<Look<'a>>,
-    refusing: Option<(Look<'a>, Option<i64>)>,
-    /// By limit: for a limit per member, the one that refuses longest.
-    shadowing: Vec<(usize, Look<'a>, Option<i64>)>,
-}
-
-impl<'a> Verdict<'a> {
-    #[inline]
-    fn add(&mut self, limit: usize, look: &Look<'a>, now: Moment) {
-        let enforced = look.is_own() || look.active.limit.mode == Mode::Enforce;
-        if look.passes() {
-            if enforced && self.binding.as_ref().is_none_or(|other| look.has_less_left_than(other)) {
-                self.binding = Some(*look);
-            }
-        } else {
-            self.refuse(limit, look, enforced, now);
-        }
-    }
-
-    #[cold]
-    fn refuse(&mut self, limit: usize, look: &Look<'a>, enforced: bool, now: Moment) {
-        let retry_at = look.retry_at(now);
-        if enforced {
-            if self.refusing.is_none_or(|(_, other)| is_longer(retry_at, other)) {
-                self.refusing = Some((*look, retry_at));
-            }
-            return;
-        }
-        match self.shadowing.iter_mut().find(|(known, ..)| *known == limit) {
-            Some((_, _, other)) if !is_longer(retry_at, *other) => {}
-            Some(longest) => *longest = (limit, *look, retry_at),
-            None => self.shadowing.push((limit, *look, retry_at)),
-        }
-    }
-
-    fn judgement(self, now: Moment) -> Judgement {
-        match self.refusing {
-            Some((look, _)) => Judgement::Refused(look.refusal(now)),
-            None => Judgement::Admitted {
-                binding: self.binding.map(|look| look.reading_with_call(now)),
-                shadowed: self.shadowing.iter().map(|(_, look, _)| look.refusal(now)).collect(),
-            },
-        }
-    }
-}
-
-/// Never again is longest of all.
-fn is_longer(retry_at: Option<i64>, other: Option<i64>) -> bool {
-    other.is_some_and(|other| retry_at.is_none_or(|retry_at| retry_at > other))
 }

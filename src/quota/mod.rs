@@ -44,6 +44,7 @@ mod settled;
 mod sliding;
 mod track;
 mod usage;
+mod verdict;
 pub mod window;
 
 #[cfg(test)]

@@ -85,6 +85,9 @@ pub enum Judgement {
         binding: Option<Reading>,
         /// What each limit in shadow mode would have said that would have refused.
         shadowed: Vec<Refusal>,
+        /// Of the limits in shadow mode that would have let it pass, the one with the least share left, with this call
+        /// already in it.
+        tried: Option<Reading>,
     },
     Refused(Refusal),
 }
@@ -105,6 +108,8 @@ pub struct Filter<'a> {
     pub api: Option<u64>,
     pub egress_ip: Option<u64>,
     pub api_key: Option<u64>,
+    /// Only those of which nothing is left.
+    pub used_up: bool,
 }
 
 impl Filter<'_> {

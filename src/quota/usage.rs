@@ -48,7 +48,8 @@ impl Show<'_> {
         let mut add = |key: Key, counters: Counters<'_>, used: u64, members: Option<u64>| {
             let corp = key.part(Dimension::Corp);
             let bound = self.bound(track, &key, account_cap(corp));
-            if used > 0 || bound.rule == Rule::Learned {
+            let wanted = !self.filter.used_up || (used >= bound.cap && used > 0);
+            if wanted && (used > 0 || bound.rule == Rule::Learned) {
                 out.push(Usage { members, ..self.one(track, &key, counters, count, used, bound) });
             }
         };

@@ -36,7 +36,8 @@ pub(super) fn sentence(row: &Row, directory: &Directory) -> String {
     let what = match row.entry().map(|entry| entry.body) {
         Ok(Body::AlertRaised(x)) => {
             let percent = x.percent;
-            format!("limit {}{of} has reached {percent} %: {} of {} used", x.limit, x.used, x.cap)
+            let shadow = if x.shadow { "; it is in shadow mode and refuses nothing" } else { "" };
+            format!("limit {}{of} has reached {percent} %: {} of {} used{shadow}", x.limit, x.used, x.cap)
         }
         Ok(Body::PenaltyStarted(x)) => blocked(&x, &of),
         Ok(Body::UsageReconciled(x)) => format!("messages{of} on {}: {}", x.day, x.in_words()),

@@ -10,7 +10,14 @@ fn row(body: Body) -> Row {
 
 fn alert() -> Row {
     let limit = "corp-api-hour".to_owned();
-    row(Body::AlertRaised(AlertRaised { limit, percent: 80, used: 24_000, cap: 30_000, again_tick: 9 }))
+    row(Body::AlertRaised(AlertRaised {
+        limit,
+        percent: 80,
+        used: 24_000,
+        cap: 30_000,
+        again_tick: 9,
+        shadow: false,
+    }))
 }
 
 #[test]

@@ -8,8 +8,10 @@ mod support;
 
 mod alertmanager;
 mod costs;
+mod demo;
 mod deploy;
 mod disk;
+mod fair;
 mod gateway;
 mod greedy;
 mod incidents;

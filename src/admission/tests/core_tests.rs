@@ -120,6 +120,39 @@ async fn a_call_that_ends_makes_room_where_so_many_may_run_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn places_among_calls_that_run_at_the_same_time_go_to_the_line_in_its_order() {
+    let (core, admission) = core(100);
+    let (profile, operator, own) = ("wecom-2023".to_owned(), Operator::Corp, None);
+    core.act(Command::PutLimits { profile, operator, own });
+    let keys = [1, 2].map(|number| core.key(number, Priority::Normal));
+    let tag = |key, id| Admit { api: "externalcontact/mark_tag".to_owned(), ..call(core.app, key, id) };
+    let mut running = Vec::new();
+    for id in 0..5 {
+        match answer(ask(&admission, tag(keys[0], id), 0)).await.reply {
+            Reply::Admitted { pending, .. } => running.push(pending),
+            other => panic!("{other:?}"),
+        }
+    }
+    // The first key is greedy; the second one comes later, and once.
+    let asked = [(0, 5), (0, 6), (0, 7), (1, 8)].map(|(key, id)| ask(&admission, tag(keys[key], id), 60));
+    a_moment().await;
+    for (ended, admitted) in [5, 8, 6].into_iter().enumerate() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(core.admitted().len(), 5 + ended, "no place but at the end of a call");
+        let (begun, before) = (Instant::now(), core.admitted().len());
+        core.posted(running[ended]);
+        while core.admitted().len() == before {
+            a_moment().await;
+        }
+        assert!(ms_since(begun) < 50, "{} ms", ms_since(begun));
+        assert_eq!(core.admitted()[before].2, admitted);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((core.admitted().len(), admission.waiting()), (8, 1));
+    drop(asked);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_block_of_wecoms_that_is_cleared_lets_the_line_go_on() {
     let (core, admission) = core(10);
     let key = core.key(1, Priority::Normal);

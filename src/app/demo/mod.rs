@@ -2,6 +2,7 @@
 
 mod narrate;
 mod programs;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, DemoOptions, Settings};
+use crate::config::{Config, DemoOptions, MessageSettings, Settings};
 use crate::datadir::{self, APP_SECRET, Opened};
 use crate::ledger::Command;
 use crate::ledger::entry::{Plain, Priority, Scope};
@@ -68,15 +69,18 @@ pub async fn demo(options: DemoOptions) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let (sandbox_url, sandbox) = start_sandbox(stopping.clone())?;
     let (keys, admin) = prepare(place.path()).await?;
-    let settings = Settings { upstream: Some(sandbox_url.clone()), ..Settings::default() };
+    // Not the default, so that one can see what an answer gives back.
+    let messages =
+        MessageSettings { invalid_recipients: Some("free".to_owned()), ..MessageSettings::default() };
+    let settings = Settings { upstream: Some(sandbox_url.clone()), messages, ..Settings::default() };
     let config =
         Config { listen: options.listen, ..Config::load(place.path().to_owned(), settings, &|_| None)? };
     let service = Service::start(config).await?;
     let stage = Arc::new(Stage { gateway: service.url.clone(), sandbox: sandbox_url, keys, admin });
-    narrate::opening(&stage, place.path(), options.data_dir.is_some());
+    words::opening(&stage, place.path(), options.data_dir.is_some());
     let programs = programs::start(&stage, &stopping);
-    let narrator =
-        tokio::spawn(narrate::follow(service.opened.ledger.clone(), service.opened.reader.clone(), stopping));
+    let narrator = narrate::Narrator::new(service.opened.ledger.clone(), service.opened.reader.clone());
+    let narrator = tokio::spawn(narrator.follow(stopping));
     let end = async {
         match options.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -95,7 +99,7 @@ pub async fn demo(options: DemoOptions) -> anyhow::Result<()> {
     let told = narrator.await.unwrap_or_default();
     service.stop().await?;
     sandbox.await??;
-    narrate::closing(&told, options.data_dir.as_deref());
+    words::closing(&told, options.data_dir.as_deref());
     Ok(())
 }
 

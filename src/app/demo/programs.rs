@@ -1,4 +1,5 @@
-//! The programs of a simulated company: they know a base URL and an API key, as real ones would.
+//! The programs of a simulated company: they know a base URL and an API key, as real ones would. One of them does not
+//! know the ledger at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{CORP, Stage};
+
+/// More than the simulated WeCom allows in a minute.
+const HIDDEN_MAX: usize = 1_200;
 
 /// Starts them all; each ends soon after `stopping` turns true.
 pub(super) fn start(stage: &Arc<Stage>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
@@ -21,6 +25,7 @@ pub(super) fn start(stage: &Arc<Stage>, stopping: &watch::Receiver<bool>) -> Vec
         tokio::spawn(greedy_batch(with(2))),
         tokio::spawn(files(with(0))),
         tokio::spawn(wecom_revokes(Arc::clone(stage), stopping.clone())),
+        tokio::spawn(past_the_ledger(Arc::clone(stage), stopping.clone())),
     ]
 }
 
@@ -88,6 +93,13 @@ async fn alerts(mut program: Program) {
         count += 1;
         let body = program.text("@all", &format!("[FIRING] DiskAlmostFull no. {count}"));
         program.call("message/send", "", Some(body)).await;
+        if count == 2 {
+            // For its own purposes; the ledger reads along and knows then whom @all reaches.
+            let agent = format!("&agentid={}", program.agent_id);
+            program.call("department/list", "", None).await;
+            program.call("user/simplelist", "&department_id=1&fetch_child=1", None).await;
+            program.call("agent/get", &agent, None).await;
+        }
     }
 }
 
@@ -152,5 +164,28 @@ async fn wecom_revokes(stage: Arc<Stage>, mut stopping: watch::Receiver<bool>) {
         let agent_id: u32 = label.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or_default();
         let revoke = json!({"corp_id": CORP, "agent_id": agent_id, "errcode": 42001});
         let _ = http.post(format!("{}/sandbox/revoke", stage.sandbox)).json(&revoke).send().await;
+    }
+}
+
+/// A forgotten script with a secret of its own, which asks WeCom itself until that says no.
+async fn past_the_ledger(stage: Arc<Stage>, mut stopping: watch::Receiver<bool>) {
+    let stop = stopping.wait_for(|stopping| *stopping);
+    if tokio::time::timeout(Duration::from_secs(9), stop).await.is_ok() {
+        return;
+    }
+    let Some(app) = crate::sandbox::CorpConfig::new(CORP, 500).apps.pop() else { return };
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap_or_default();
+    let base = format!("{}/cgi-bin", stage.sandbox);
+    let get = async |url: String| match http.get(url).send().await {
+        Ok(answer) => answer.json::<Value>().await.unwrap_or_default(),
+        Err(_) => Value::Null,
+    };
+    let token = get(format!("{base}/gettoken?corpid={CORP}&corpsecret={}", app.secret)).await;
+    let token = token["access_token"].as_str().unwrap_or_default();
+    for _ in 0..HIDDEN_MAX {
+        let answer = get(format!("{base}/user/simplelist?access_token={token}&department_id=1")).await;
+        if answer["errcode"] != 0 || *stopping.borrow() {
+            return;
+        }
     }
 }

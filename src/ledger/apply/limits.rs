@@ -3,8 +3,8 @@
 use crate::ledger::alerts::About;
 use crate::ledger::entry::{AlertRaised, Entry, LimitsPut, PenaltyStarted, SizeLearned, UsageDeclared};
 use crate::ledger::penalties::Blocked;
-use crate::ledger::state::{Limits, State};
-use crate::quota::{Cap, Cost, Declared, Facets, Meters, Moment};
+use crate::ledger::state::{Limits, Shadowed, State};
+use crate::quota::{Cap, Cost, Declared, Facets, Meters, Mode, Moment};
 
 use super::{api_name, moment};
 
@@ -47,6 +47,21 @@ pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
         own_profile: x.own_profile.clone(),
         reserves: x.reserves.clone(),
     };
+    let tried = |name: &str| {
+        let mut limits = state.meters.limits();
+        limits.any(|limit| limit.mode == Mode::Shadow && *limit.name == *name)
+    };
+    state.shadowed.retain(|name, _| tried(name));
+}
+
+/// Limits in shadow mode that would have refused a call.
+pub(super) fn shadow(state: &mut State, names: &[String], at: i64) {
+    for name in names {
+        let fresh = Shadowed { calls: 0, first_at: at, last_at: at };
+        let shadowed = state.shadowed.entry(name.clone()).or_insert(fresh);
+        shadowed.calls += 1;
+        shadowed.last_at = at;
+    }
 }
 
 /// Every call in flight once more.
@@ -87,6 +102,7 @@ pub(super) fn alert(state: &mut State, entry: &Entry, x: &AlertRaised) {
         corp: refs.corp.unwrap_or(0),
         app: refs.app.unwrap_or(0),
         api: refs.api.unwrap_or(0),
+        shadow: x.shadow,
     };
     state.alerts.raise(about, x, entry.tick);
     state.alerts.queue_up(entry.seq);

@@ -4,7 +4,7 @@ use crate::ledger::alerts::About;
 use crate::ledger::command::Now;
 use crate::ledger::entry::{AlertRaised, Body, Draft, Refs};
 use crate::ledger::state::State;
-use crate::quota::{Cost, Dimension, Facets, Mode, Reading, Unit};
+use crate::quota::{Cost, Dimension, Facets, Judgement, Mode, Reading, Unit};
 
 use super::draft;
 
@@ -12,20 +12,22 @@ use super::draft;
 const QUIET_MS: i64 = 600_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// Alerts that a call brings with it. `binding` is the limit with the least share left, with the call in it: where
-/// that one is quiet, so are all.
+/// Alerts that a call brings with it once it is admitted. Where the limits with the least share left are quiet, so are
+/// all.
 pub(super) fn raised(
     state: &State,
     facets: &Facets<'_>,
     cost: &Cost,
-    account_cap: u64,
-    binding: Option<&Reading>,
+    judgement: &Judgement,
     now: Now,
 ) -> Vec<Draft> {
+    let Judgement::Admitted { binding, shadowed, tried } = judgement else { return Vec::new() };
     let thresholds = &state.limits.alert_at;
-    if binding.is_none_or(|reading| reached(thresholds, reading.used, reading.cap).is_none()) {
+    let loud = |reading: &Reading| reached(thresholds, reading.used, reading.cap).is_some();
+    if shadowed.is_empty() && ![binding, tried].into_iter().flatten().any(loud) {
         return Vec::new();
     }
+    let account_cap = state.directory.corps.get(&facets.corp).map_or(0, |corp| corp.account_cap);
     let readings = state.meters.readings(facets, cost, account_cap, now);
     readings.iter().filter_map(|reading| alert(state, facets, cost, reading, now)).collect()
 }
@@ -40,11 +42,9 @@ fn alert(state: &State, facets: &Facets<'_>, cost: &Cost, reading: &Reading, now
         corp: part(Dimension::Corp, facets.corp),
         app: part(Dimension::App, facets.app),
         api: part(Dimension::Api, facets.api),
+        shadow: limit.mode == Mode::Shadow,
     };
-    if limit.mode != Mode::Enforce
-        || limit.unit == Unit::Reads
-        || !state.alerts.is_news(&about, percent, now.tick)
-    {
+    if limit.unit == Unit::Reads || !state.alerts.is_news(&about, percent, now.tick) {
         return None;
     }
     let some = |value: u64| (value != 0).then_some(value);
@@ -52,7 +52,8 @@ fn alert(state: &State, facets: &Facets<'_>, cost: &Cost, reading: &Reading, now
     // A window that never empties by itself is worth a word a day.
     let pause = reading.resets_at.map_or(DAY_MS, |resets_at| resets_at - now.tick);
     let again_tick = now.tick + pause.max(QUIET_MS);
-    let body = AlertRaised { limit: about.limit, percent, used, cap: reading.cap, again_tick };
+    let About { limit, shadow, .. } = about;
+    let body = AlertRaised { limit, percent, used, cap: reading.cap, again_tick, shadow };
     Some(draft(refs, Body::AlertRaised(body)))
 }
 

@@ -91,14 +91,14 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         return refused(Refusal::Busy);
     }
     let facets = facets(state, app, &admit, (api, api_name), &target, process);
-    match judge(state, &facets, &cost, now) {
+    let judgement = judge(state, &facets, &cost, now);
+    let alerts = alert::raised(state, &facets, &cost, &judgement, now);
+    match judgement {
         Judgement::Refused(quota::Refusal { reading, retry_at, scope, .. }) => {
             let standing = Standing { hit: Hit::Limit(reading), retry_at, reach: Reach::of(scope) };
             held_back(state, refusal_key, standing, admit.line.waits, named, now)
         }
-        Judgement::Admitted { binding, shadowed } => {
-            let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
-            let alerts = alert::raised(state, &facets, &cost, account_cap, binding.as_ref(), now);
+        Judgement::Admitted { binding, shadowed, .. } => {
             let pending = state.head + 1 + u64::from(named.is_some());
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
             let body = Body::CallPending(CallPending {

@@ -13,6 +13,7 @@ mod time;
 
 use std::collections::BTreeSet;
 
+pub use call::BLOCKED;
 pub use penalty::until_midnight;
 pub use time::{ClockReading, decide_time, now};
 

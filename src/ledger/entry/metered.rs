@@ -161,6 +161,9 @@ pub struct AlertRaised {
     pub cap: u64,
     /// The same is not raised again before.
     pub again_tick: i64,
+    /// The limit is only tried: it refuses nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 /// The webhook has taken every alert up to this entry.

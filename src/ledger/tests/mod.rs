@@ -4,6 +4,7 @@
 //! and `naive` recounts after every entry what must hold. `committer_tests` and `fault_tests` do the same to the real
 //! committer, on a log in memory that fails on demand. The rest looks closely at rules, rows and SQLite.
 
+mod alert_tests;
 mod committer_tests;
 mod delivered_tests;
 mod fault_tests;
@@ -17,6 +18,7 @@ mod ops;
 mod penalty_tests;
 mod profile_rows;
 mod remembered_tests;
+mod reserve_tests;
 mod row_tests;
 mod rule_tests;
 mod size_tests;

@@ -150,7 +150,7 @@ fn a_cost_of_nothing_passes_a_full_limit_and_leaves_no_key() {
     spend(&mut meters, &call(1, 1, 1), 1_000, 0);
     let before = meters.clone();
     let judgement = meters.judge(&call(1, 1, 1), &Cost::default(), 500, at(0));
-    assert_eq!(judgement, Judgement::Admitted { binding: None, shadowed: Vec::new() });
+    assert_eq!(judgement, Judgement::Admitted { binding: None, shadowed: Vec::new(), tried: None });
     meters.take(&call(9, 9, 9), &Cost::default(), at(0));
     assert_eq!(meters, before);
 }
@@ -176,7 +176,7 @@ fn a_limit_in_shadow_mode_reports_and_refuses_nothing() {
     profile.limits[0].mode = Mode::Shadow;
     let mut meters = Meters::new(&profile).unwrap();
     assert_eq!(spend(&mut meters, &call(1, 1, 1), 1_500, 0), 1_500);
-    let Judgement::Admitted { binding, shadowed } = judge(&meters, &call(1, 1, 1), 0) else { panic!() };
+    let Judgement::Admitted { binding, shadowed, .. } = judge(&meters, &call(1, 1, 1), 0) else { panic!() };
     assert_eq!(&*binding.unwrap().limit, "ip-api-minute");
     let names: Vec<_> = shadowed.iter().map(|of| (&*of.reading.limit, of.reading.used)).collect();
     assert_eq!(names, [("corp-api-minute", 1_500)]);

@@ -54,11 +54,13 @@ fn all_limits_in_shadow_mode_that_would_have_refused_are_reported() {
     ]);
     let message = Facets { members: &[10, 11], ..call("a") };
     assert_eq!(spend(&mut meters, &message, 5, at(0)), 5);
-    let Judgement::Admitted { binding, shadowed } = judge(&meters, &message, at(0)) else { panic!() };
+    let Judgement::Admitted { binding, shadowed, tried } = judge(&meters, &message, at(0)) else { panic!() };
     assert_eq!(&*binding.unwrap().limit, "fourth");
     let mut names: Vec<_> = shadowed.iter().map(|of| (&*of.reading.limit, of.reading.used)).collect();
     names.sort_unstable();
     assert_eq!(names, [("first", 5), ("second", 5)], "each once");
+    let tried = tried.unwrap();
+    assert_eq!((&*tried.limit, tried.used), ("third", 6), "the fullest of those that let it pass");
 }
 
 #[test]
