@@ -69,6 +69,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         "key create --scope call",
         "key create --name n --scope calls",
         "key revoke all",
+        "penalty clear --data-dir d",
         "limits set c l 4294967296",
         "sandbox --app 1",
         "sandbox --app one=secret",

@@ -47,9 +47,9 @@ pub enum Penalty {
     /// Show the blocks in force
     List,
     /// End a block: you know that WeCom lets calls in again
-    #[command(arg_required_else_help = true)]
     Clear {
         /// The number of the block, as `penalty list` shows it
+        #[arg(required_unless_present = "all")]
         seq: Option<Seq>,
         /// All of them
         #[arg(long, conflicts_with = "seq")]
