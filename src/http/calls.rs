@@ -16,7 +16,7 @@ use crate::gateway::{Unsent, shown_unsent};
 use crate::ledger::command::{Caller, Outcome, Refusal, Unauthorized};
 use crate::ledger::entry::{AnswerNotes, Body as EntryBody, Scope};
 use crate::ledger::{Command, Rejected, Reply, Seq};
-use crate::quota::Reading;
+use crate::quota::{Reading, Rule};
 use crate::wecom::errmsg::ErrMsg;
 
 use super::order::NewCall;
@@ -114,6 +114,8 @@ pub(super) async fn check(
 #[derive(Serialize)]
 struct Checked<'a> {
     limit: &'a str,
+    /// Whose number `cap` is.
+    rule: Rule,
     used: u64,
     cap: u64,
     remaining: u64,
@@ -126,6 +128,7 @@ impl<'a> Checked<'a> {
     fn of(reading: &'a Reading, present: Present) -> Self {
         Self {
             limit: &reading.limit,
+            rule: reading.rule,
             used: reading.used,
             cap: reading.cap,
             remaining: reading.remaining,

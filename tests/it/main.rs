@@ -15,6 +15,7 @@ mod greedy;
 mod incidents;
 mod kill;
 mod line;
+mod own;
 mod plain_http;
 mod reconcile;
 mod refusals;

@@ -35,6 +35,15 @@ pub enum Limits {
         #[arg(value_parser = clap::value_parser!(u8).range(..=90))]
         percent: u8,
     },
+    /// Take back a cap that was learned from WeCom's refusals
+    Restore {
+        /// The number of the learned cap, as `limits list` shows it
+        #[arg(required_unless_present = "all")]
+        seq: Option<Seq>,
+        /// All of them
+        #[arg(long, conflicts_with = "seq")]
+        all: bool,
+    },
     /// Raise an alert when so much of a limit is used: percent, such as 80,90,100; `none` for no alerts
     AlertAt {
         #[arg(value_name = "PERCENTS")]

@@ -7,6 +7,7 @@
 mod committer_tests;
 mod delivered_tests;
 mod fault_tests;
+mod learned_tests;
 mod line_tests;
 mod machine;
 mod memory;
@@ -14,6 +15,7 @@ mod model_tests;
 mod naive;
 mod naive_tokens;
 mod ops;
+mod own_tests;
 mod penalty_tests;
 mod remembered_tests;
 mod row_tests;
