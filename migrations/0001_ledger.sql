@@ -63,10 +63,10 @@ insert into entry_kind (kind, name) values
     (20, 'corp.put'), (21, 'corp.removed'), (22, 'app.put'), (23, 'app.reset'), (24, 'app.removed'),
     (25, 'api_key.created'), (26, 'api_key.revoked'), (27, 'api_key.paused'), (28, 'api_key.resumed'),
     (29, 'limits.put'), (30, 'api_key.set'), (31, 'usage.declared'), (33, 'size.declared'),
-    (34, 'penalty.cleared'),
+    (34, 'penalty.cleared'), (35, 'cap.restored'),
     (40, 'call.pending'), (41, 'call.posted'), (42, 'call.voided'), (43, 'call.expired'), (44, 'call.late'),
     (45, 'call.refused'), (46, 'size.learned'), (47, 'penalty.started'), (48, 'penalty.ended'),
-    (50, 'alert.raised'), (51, 'webhook.delivered'), (52, 'usage.reconciled'),
+    (49, 'cap.learned'), (50, 'alert.raised'), (51, 'webhook.delivered'), (52, 'usage.reconciled'),
     (60, 'credential.pending'), (61, 'credential.posted'), (62, 'credential.expired'),
     (63, 'credential.invalidated'), (64, 'credential.issued');
 

@@ -14,12 +14,13 @@ use secrecy::SecretString;
 
 pub(crate) use check::check_log;
 use check::{
-    check_call, check_egress_ip, check_messages, check_reconcile, check_tls, check_token, check_upstream,
-    check_webhook, given, range,
+    check_call, check_egress_ip, check_messages, check_penalties, check_reconcile, check_tls, check_token,
+    check_upstream, check_webhook, given, range,
 };
 pub use check::{check_exposed_sandbox, check_variables};
 pub use settings::{
-    CallSettings, LogSettings, MessageSettings, ReconcileSettings, Settings, TokenSettings, WebhookSettings,
+    CallSettings, LogSettings, MessageSettings, PenaltySettings, ReconcileSettings, Settings, TokenSettings,
+    WebhookSettings,
 };
 
 /// The documented sample is what the defaults are read from.
@@ -51,6 +52,8 @@ pub struct Config {
     pub messages: Messages,
     /// The minute of the day from which on the messages of the day before are reconciled, if they are.
     pub reconcile: Option<u32>,
+    /// After so many drifts of a limit its cap is lowered; none: never.
+    pub learn_caps_after: Option<u8>,
     pub webhook: Option<Webhook>,
     pub log: Log,
 }
@@ -201,6 +204,7 @@ impl Config {
             call: check_call(&settings.call)?,
             messages: check_messages(settings.messages)?,
             reconcile: check_reconcile(settings.reconcile)?,
+            learn_caps_after: check_penalties(&settings.penalties)?,
             webhook: check_webhook(&settings.webhook)?,
             log: check_log(settings.log)?,
         };

@@ -20,8 +20,9 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::{Clock, SystemClock};
+use crate::ledger::command::ApiKeyTerms;
 use crate::ledger::committer::{self, Registration};
-use crate::ledger::entry::{Body, Priority, Scope};
+use crate::ledger::entry::{Body, Scope};
 use crate::ledger::{ClockReading, Command, LedgerError, LedgerHandle, Rejected, Reply, Seq, hex_bytes};
 use crate::store::sqlite::{Reader, Writer};
 use crate::store::{ProcessLock, StoreError};
@@ -152,25 +153,19 @@ async fn first_api_key(ledger: &LedgerHandle, vault: &Vault, shown: &str) -> Res
     if !ledger.directory().api_keys.is_empty() {
         return Err(DataDirError::Initialised(shown.to_owned()));
     }
-    let priority = Priority::default();
-    create_api_key(ledger, vault, "admin", vec![Scope::Admin], Vec::new(), Vec::new(), priority).await
+    let (name, scopes) = ("admin".to_owned(), vec![Scope::Admin]);
+    create_api_key(ledger, vault, ApiKeyTerms { name, scopes, ..ApiKeyTerms::default() }).await
 }
 
 /// Creates an API key and records it by its fingerprint.
 pub async fn create_api_key(
     ledger: &LedgerHandle,
     vault: &Vault,
-    name: &str,
-    scopes: Vec<Scope>,
-    app_labels: Vec<String>,
-    apis: Vec<String>,
-    priority: Priority,
+    terms: ApiKeyTerms,
 ) -> Result<NewApiKey, DataDirError> {
     let api_key = vault::new_api_key()?;
     let fingerprint = vault.fingerprint(API_KEY, api_key.expose_secret());
-    let name = name.to_owned();
-    let command = Command::CreateApiKey { name, scopes, apps: app_labels, apis, fingerprint, priority };
-    let (id, _) = done(ledger.decide(command).await?)?;
+    let (id, _) = done(ledger.decide(Command::CreateApiKey { terms, fingerprint }).await?)?;
     Ok(NewApiKey { id, api_key })
 }
 

@@ -161,6 +161,60 @@ fn keys_are_created_paused_resumed_and_revoked() {
 }
 
 #[test]
+fn a_key_gets_rules_of_its_own_and_they_are_taken_back() {
+    let dir = furnished();
+    let dir = dir.path();
+    let create = ["key", "create", "--name", "batch", "--scope", "call", "--own", "corp-api-minute=200"];
+    let created =
+        json(dir, &[&create[..], &["--max-share", "corp-api-minute=20%,corp-api-hour=5%"]].concat());
+    let id = created["id"].to_string();
+    let own = || {
+        let keys = json(dir, &["key", "list"]);
+        let keys = keys["api_keys"].as_array().unwrap().clone();
+        keys.iter().find(|key| key["id"] == created["id"]).unwrap()["own"].clone()
+    };
+    let rule = |limit: &str, cap: Value, share: Value| json!({"limit": limit, "cap": cap, "max_share_percent": share});
+    let hour = || rule("corp-api-hour", json!(null), json!(5));
+    assert_eq!(own(), json!([hour(), rule("corp-api-minute", json!(200), json!(20))]));
+    assert!(text(dir, &["key", "list"]).contains("corp-api-hour=5% corp-api-minute=200,20%"));
+    let said =
+        text(dir, &["key", "set", &id, "--own", "corp-api-minute=", "--max-share", "corp-api-minute=30"]);
+    assert!(
+        said.contains("has no cap of its own in corp-api-minute, may use 30 % of corp-api-minute"),
+        "{said}"
+    );
+    assert_eq!(own(), json!([hour(), rule("corp-api-minute", json!(null), json!(30))]));
+    assert_eq!(json(dir, &["key", "set", &id, "--max-share", "corp-api-minute=30%"])["changed"], false);
+    text(dir, &["key", "set", &id, "--max-share", "corp-api-minute=,corp-api-hour="]);
+    assert_eq!(own(), json!([]));
+    let (code, message) = failure(dir, &["key", "set", &id, "--own", "corp-api-minut=1"]);
+    assert!(code == 2 && message.contains("use one of: corp-api-minute, corp-api-hour"), "{code} {message}");
+    for (wrong, expected) in [
+        ("--own=corp-api-minute=0", "1 to 4294967295"),
+        ("--own=corp-api-minute", "write it LIMIT=CAP"),
+        ("--own=corp-api-minute=many", "write it LIMIT=CAP"),
+        ("--max-share=corp-api-minute=0%", "1 to 100 percent"),
+        ("--max-share=corp-api-minute=101%", "1 to 100 percent"),
+        ("--max-share=corp-api-minute=0.3", "write it LIMIT=PERCENT%, 1 to 100"),
+    ] {
+        let (code, message) = failure(dir, &["key", "set", &id, wrong]);
+        assert!(code == 2 && message.contains(expected), "{wrong}: {code} {message}");
+    }
+    let (code, message) = failure(dir, &[&create[..6], &["--own", "corp-api-minute="]].concat());
+    assert!(code == 2 && message.contains("no rule to take back"), "{code} {message}");
+}
+
+#[test]
+fn what_was_not_learned_can_not_be_restored() {
+    let dir = initialised();
+    assert_eq!(json(dir.path(), &["limits", "list"])["learned"], json!([]));
+    assert_eq!(json(dir.path(), &["limits", "restore", "--all"]), json!({"restored": []}));
+    let (code, message) = failure(dir.path(), &["limits", "restore", "1"]);
+    assert!(code == 1 && message.contains("`limits list` shows all"), "{code} {message}");
+    assert_eq!(failure(dir.path(), &["limits", "restore"]).0, 2);
+}
+
+#[test]
 fn limits_are_listed_and_overridden() {
     let dir = furnished();
     let dir = dir.path();

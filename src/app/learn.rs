@@ -11,10 +11,9 @@ use crate::config::Config;
 use crate::datadir::{self, Opened};
 use crate::gateway::Gateway;
 use crate::ledger::Seq;
-use crate::ledger::committer::Registration;
 use crate::ledger::sizes::Of;
 
-use super::serve::{calling, gateway_settings};
+use super::serve::{calling, gateway_settings, registration};
 
 /// Departments or tags that are asked for in one go; the next one goes on.
 const ASKED_MAX: usize = 10_000;
@@ -44,8 +43,7 @@ struct Teacher {
 pub async fn learn(config: Config, corp_id: &str, agent_id: &str) -> anyhow::Result<Learned> {
     datadir::expect_initialised(&config.data_dir).await?;
     let settings = gateway_settings(&config)?;
-    let registration =
-        Registration { instance: datadir::new_instance()?, egress_ip: config.egress_ip.clone() };
+    let registration = registration(&config, &datadir::new_instance()?);
     let opened = datadir::open(&config.data_dir, Some(registration)).await?;
     let ledger = opened.ledger.clone();
     let found = opened.ledger.directory().app(corp_id, agent_id).map(|(app, it)| (app, it.corp));

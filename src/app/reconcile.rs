@@ -12,14 +12,13 @@ use crate::config::Config;
 use crate::datadir;
 use crate::gateway::{AT_ONCE, Asked, Gateway};
 use crate::http::reconcile::{Report, apps, report};
-use crate::ledger::committer::Registration;
 use crate::ledger::delivered::{Which, due};
 use crate::ledger::{LedgerHandle, Seq};
 use crate::quota::minute_of_day;
 use crate::store::FileLock;
 
 use super::drain::Drain;
-use super::serve::{calling, gateway_settings};
+use super::serve::{calling, gateway_settings, registration};
 
 /// How often it is looked whether something is due.
 const EVERY: Duration = Duration::from_secs(1);
@@ -103,8 +102,7 @@ pub async fn reconcile(
 ) -> anyhow::Result<Report> {
     datadir::expect_initialised(&config.data_dir).await?;
     let settings = gateway_settings(&config)?;
-    let registration =
-        Registration { instance: datadir::new_instance()?, egress_ip: config.egress_ip.clone() };
+    let registration = registration(&config, &datadir::new_instance()?);
     let opened = datadir::open(&config.data_dir, Some(registration)).await?;
     let ledger = opened.ledger.clone();
     let reported = match apps(&ledger.directory(), corp.as_deref(), app.as_deref(), None) {

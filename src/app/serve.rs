@@ -85,7 +85,7 @@ impl Service {
         let tls = config.tls.as_ref().map(|tls| listen::tls(&tls.cert, &tls.key)).transpose()?;
         let settings = gateway_settings(&config)?;
         let instance = datadir::new_instance()?;
-        let registration = Registration { instance: instance.clone(), egress_ip: config.egress_ip.clone() };
+        let registration = registration(&config, &instance);
         let opened = datadir::open(&config.data_dir, Some(registration)).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -222,6 +222,15 @@ fn server(
         None => server.listen(listener)?,
     };
     Ok(server.run())
+}
+
+/// What the ledger is told of this process, and with it of the settings that its decisions depend on.
+pub(super) fn registration(config: &Config, instance: &str) -> Registration {
+    Registration {
+        instance: instance.to_owned(),
+        egress_ip: config.egress_ip.clone(),
+        learn_caps_after: config.learn_caps_after,
+    }
 }
 
 /// What makes calls to WeCom.

@@ -4,20 +4,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::datadir::Opened;
+use crate::datadir::{self, Opened};
 use crate::http::declare::article;
 use crate::http::forecast;
-use crate::http::limits::{self, List, Listed};
+use crate::http::limits::{self, LearnedRow, List, Listed};
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
-use crate::ledger::Command;
-use crate::quota::{Operator, Profile, TextError};
+use crate::ledger::{Command, Seq};
+use crate::quota::{Operator, Profile, Rule, TextError};
 
 use super::args::{Declared, Limits};
 use super::table::table;
 use super::{Answer, Failure, act};
 
 pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
-    let list = limits::list(&opened.ledger).await?;
+    let list = limits::list(&opened.ledger, None).await?;
     let text = in_words(&list);
     Answer::new(&list, text)
 }
@@ -64,6 +64,11 @@ fn in_words(list: &List) -> String {
         text.push_str("\nyour own numbers\n\n");
         text.push_str(&table(["CORP", "LIMIT", "CAP"], &own));
     }
+    if !list.learned.is_empty() {
+        let learned: Vec<_> = list.learned.iter().map(learned_row).collect();
+        text.push_str("\nlearned from WeCom's refusals\n\n");
+        text.push_str(&table(["SEQ", "LIMIT", "OF", "CAP", "BEFORE", "SINCE", "INCIDENTS"], &learned));
+    }
     text
 }
 
@@ -72,6 +77,41 @@ fn mode_in_words(limit: &Listed) -> String {
         Some(it) if it.calls > 0 => format!("shadow: would have refused {}", it.calls),
         _ => word(&limit.mode),
     }
+}
+
+fn learned_row(row: &LearnedRow) -> [String; 7] {
+    let of: Vec<_> = [&row.corp_id, &row.agent_id, &row.api].into_iter().flatten().cloned().collect();
+    let incidents: Vec<_> = row.drifts.iter().map(|drift| drift.incident.to_string()).collect();
+    [
+        row.seq.to_string(),
+        row.limit.clone(),
+        of.join(" "),
+        row.cap.to_string(),
+        row.before.to_string(),
+        row.at.clone(),
+        incidents.join(" "),
+    ]
+}
+
+/// Takes back one learned cap, or all.
+pub(super) async fn restore(opened: &Opened, seq: Option<Seq>) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Restored {
+        restored: Vec<Seq>,
+    }
+    let wanted: Vec<Seq> = match seq {
+        Some(seq) => vec![seq],
+        None => limits::list(&opened.ledger, None).await?.learned.iter().map(|row| row.seq).collect(),
+    };
+    for &learned in &wanted {
+        datadir::done(opened.ledger.decide(Command::RestoreCap { learned }).await?)?;
+    }
+    let text = match wanted.as_slice() {
+        [] => "nothing to restore: no cap was learned".to_owned(),
+        [one] => format!("learned cap {one} holds no more"),
+        more => format!("{} learned caps hold no more", more.len()),
+    };
+    Answer::new(&Restored { restored: wanted }, text)
 }
 
 fn apis_in_words(limit: &Listed) -> String {
@@ -129,7 +169,7 @@ pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Fa
             let limit = (limit != "*").then_some(limit);
             (Command::PutReserve { limit, percent }, what)
         }
-        Limits::List | Limits::Check { .. } => {
+        Limits::List | Limits::Check { .. } | Limits::Restore { .. } => {
             return Err(Failure::Usage("this changes no limit".to_owned()));
         }
     };
@@ -217,12 +257,16 @@ fn usage_row(row: &UsageRow) -> [String; 7] {
     let members = row.members.map(|members| format!("the fullest of {members} members"));
     let of = [row.corp_id.clone(), row.agent_id.clone(), ip, row.api.clone(), key, chat, members];
     let of: Vec<_> = of.into_iter().flatten().collect();
+    let cap = match row.rule {
+        Rule::Limit => row.cap.to_string(),
+        rule => format!("{} ({})", row.cap, rule.name()),
+    };
     [
         row.limit.clone(),
         of.join(" "),
         row.used.to_string(),
         row.in_flight.to_string(),
-        row.cap.to_string(),
+        cap,
         row.remaining.to_string(),
         row.resets_at.clone().unwrap_or_else(|| "never".to_owned()),
     ]

@@ -142,13 +142,14 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::App(App::Reset { app }) => corps::reset_app(&opened, app).await,
         Command::App(App::Remove { app }) => corps::remove_app(&opened, app).await,
         Command::Key(Key::Create(key)) => keys::create(&opened, key).await,
-        Command::Key(Key::List) => keys::list(&opened),
-        Command::Key(change) => keys::change(&opened, &change).await,
+        Command::Key(Key::List) => keys::list(&opened).await,
+        Command::Key(change) => keys::change(&opened, change).await,
         Command::Usage(Usage { declare: Some(Declare::Forecast), corp, app, api, limit }) => {
             let usage = Usage { declare: None, corp, app, api, limit };
             limits::forecast(&opened, usage.query()).await
         }
         Command::Limits(Limits::List) => limits::list(&opened).await,
+        Command::Limits(Limits::Restore { seq, .. }) => limits::restore(&opened, seq).await,
         Command::Limits(change) => limits::change(&opened, change).await,
         Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {
             limits::declare(&opened, declared).await

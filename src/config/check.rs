@@ -9,7 +9,8 @@ use crate::wecom::client::{Upstream, UpstreamError};
 
 use super::{
     Call, CallSettings, ConfigError, DATA_DIR_VARIABLE, Log, LogFormat, LogSettings, MessageSettings,
-    Messages, ReconcileSettings, Settings, Tls, Token, TokenSettings, Webhook, WebhookSettings, invalid, tls,
+    Messages, PenaltySettings, ReconcileSettings, Settings, Tls, Token, TokenSettings, Webhook,
+    WebhookSettings, invalid, tls,
 };
 
 const PREFIX: &str = "WECOM_LEDGER_";
@@ -26,6 +27,7 @@ pub fn check_variables(names: impl IntoIterator<Item = String>) -> Result<(), Co
             CallSettings::VARIABLES,
             MessageSettings::VARIABLES,
             ReconcileSettings::VARIABLES,
+            PenaltySettings::VARIABLES,
             WebhookSettings::VARIABLES,
             LogSettings::VARIABLES,
             OF_TESTS,
@@ -139,6 +141,13 @@ pub(super) fn check_webhook(webhook: &WebhookSettings) -> Result<Option<Webhook>
         }
         None => Ok(None),
     }
+}
+
+/// After how many drifts a cap is lowered, if it is at all.
+pub(super) fn check_penalties(penalties: &PenaltySettings) -> Result<Option<u8>, ConfigError> {
+    let after = range("penalties.learn_after_drifts", penalties.learn_after_drifts, 2..=10)?;
+    let wanted = given(penalties.learn_caps, "penalties.learn_caps")?;
+    Ok(u8::try_from(after).ok().filter(|_| wanted))
 }
 
 pub(super) fn check_messages(messages: MessageSettings) -> Result<Messages, ConfigError> {

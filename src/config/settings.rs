@@ -63,6 +63,7 @@ table! {
         [call: CallSettings]
         [messages: MessageSettings]
         [reconcile: ReconcileSettings]
+        [penalties: PenaltySettings]
         [webhook: WebhookSettings]
         [log: LogSettings]
     }
@@ -97,6 +98,13 @@ table! {
     ReconcileSettings {
         messages: bool = "WECOM_LEDGER_RECONCILE_MESSAGES",
         at: String = "WECOM_LEDGER_RECONCILE_AT",
+    }
+}
+
+table! {
+    PenaltySettings {
+        learn_caps: bool = "WECOM_LEDGER_PENALTIES_LEARN_CAPS",
+        learn_after_drifts: u64 = "WECOM_LEDGER_PENALTIES_LEARN_AFTER_DRIFTS",
     }
 }
 

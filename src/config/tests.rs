@@ -33,9 +33,26 @@ fn the_documented_sample_is_the_defaults_and_misses_none() {
 }
 
 #[test]
+fn caps_are_learned_only_where_that_is_wanted_and_never_after_a_single_drift() {
+    assert_eq!(load("").unwrap().learn_caps_after, None);
+    assert_eq!(load("[penalties]\nlearn_caps = true").unwrap().learn_caps_after, Some(3));
+    let five = "[penalties]\nlearn_caps = true\nlearn_after_drifts = 5";
+    assert_eq!(load(five).unwrap().learn_caps_after, Some(5));
+    for wrong in [1, 11] {
+        let error = load(&format!("[penalties]\nlearn_after_drifts = {wrong}")).unwrap_err();
+        assert!(error.contains("penalties.learn_after_drifts must be 2 to 10"), "{error}");
+    }
+}
+
+#[test]
 fn the_sample_names_the_environment_variable_of_every_setting() {
-    let tables =
-        [Settings::VARIABLES, TokenSettings::VARIABLES, CallSettings::VARIABLES, LogSettings::VARIABLES];
+    let tables = [
+        Settings::VARIABLES,
+        TokenSettings::VARIABLES,
+        CallSettings::VARIABLES,
+        PenaltySettings::VARIABLES,
+        LogSettings::VARIABLES,
+    ];
     for variable in tables.concat() {
         assert!(
             SAMPLE.lines().any(|line| line.trim_start_matches("# ").split(", ").next() == Some(variable)),

@@ -218,12 +218,13 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
     };
     match refusal {
         Refusal::Limit { reading, retry_at, .. } => {
-            let Reading { limit, cap, used, window, .. } = reading;
+            let Reading { limit, rule, cap, used, window, .. } = reading;
             let wait = retry_at.map(|at| seconds_until(at, tick).max(1));
             let when = wait.map_or_else(|| "never".to_owned(), |wait| format!("in {wait} s"));
             let detail = format!(
-                "limit {limit} for {}: {used} of {cap} used ({window}), nothing was sent; room again {when}",
-                call.api
+                "limit {limit} for {}: {used} of {cap} used ({window}){}, nothing was sent; room again {when}",
+                call.api,
+                rule.in_words()
             );
             let [policy, state] = rate_limit_headers(reading, tick);
             let outgoing =

@@ -119,10 +119,11 @@ impl Outgoing {
 
 /// `RateLimit-Policy` and `RateLimit`, as the IETF's httpapi draft writes them.
 pub fn rate_limit_headers(reading: &Reading, tick: i64) -> [String; 2] {
-    let Reading { limit, cap, remaining, window, resets_at, .. } = reading;
+    let Reading { limit, rule, cap, remaining, window, resets_at, .. } = reading;
     let length = window.longest_ms().map_or_else(String::new, |ms| format!(";w={}", ms / 1000));
+    let of = if rule.is_of_limit() { String::new() } else { format!(";rule={}", rule.name()) };
     let reset = resets_at.map_or_else(String::new, |then| format!(";t={}", seconds_until(then, tick)));
-    [format!("\"{limit}\";q={cap}{length}"), format!("\"{limit}\";r={remaining}{reset}")]
+    [format!("\"{limit}\";q={cap}{length}{of}"), format!("\"{limit}\";r={remaining}{reset}")]
 }
 
 /// Whole seconds, rounded up, so that waiting that long is enough.

@@ -13,7 +13,7 @@ use crate::admission::Wait;
 use crate::ledger::command::{Refusal, Unauthorized};
 use crate::ledger::entry::{Body as EntryBody, Scope};
 use crate::ledger::{Command, Reply, Seq};
-use crate::quota::Reading;
+use crate::quota::{Reading, Rule};
 
 use super::order::NewCall;
 use super::params;
@@ -89,6 +89,8 @@ pub(super) async fn check(
 #[derive(Serialize)]
 struct Checked<'a> {
     limit: &'a str,
+    /// Whose number `cap` is.
+    rule: Rule,
     used: u64,
     cap: u64,
     remaining: u64,
@@ -101,6 +103,7 @@ impl<'a> Checked<'a> {
     fn of(reading: &'a Reading, present: Present) -> Self {
         Self {
             limit: &reading.limit,
+            rule: reading.rule,
             used: reading.used,
             cap: reading.cap,
             remaining: reading.remaining,

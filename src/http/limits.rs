@@ -4,13 +4,16 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::alerts::About;
 use crate::ledger::canonical::instant;
-use crate::ledger::entry::{Reserve, Scope};
+use crate::ledger::entry::{Drift, Reserve, Scope};
+use crate::ledger::learned::LearnedCap;
 use crate::ledger::state::Shadowed;
 use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq, State};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Profile, TextError, Unit};
 
 use super::params::{self, invalid_body, json};
+use super::penalties::may_change_all;
 use super::problem::{self, Problem};
 use super::{HttpState, authenticate};
 
@@ -66,6 +69,23 @@ pub struct Override {
     pub cap: u64,
 }
 
+/// A lower cap for one key of a limit, learned from WeCom's refusals.
+#[derive(Serialize)]
+pub struct LearnedRow {
+    /// The `cap.learned` entry: what it is taken back by.
+    pub seq: Seq,
+    pub at: String,
+    pub limit: String,
+    pub corp_id: Option<String>,
+    pub agent_id: Option<String>,
+    pub api: Option<String>,
+    pub cap: u64,
+    /// What held before.
+    pub before: u64,
+    /// Why.
+    pub drifts: Vec<Drift>,
+}
+
 #[derive(Serialize)]
 pub struct List {
     pub profile: String,
@@ -73,6 +93,7 @@ pub struct List {
     pub profiles: &'static [&'static str],
     pub limits: Vec<Listed>,
     pub overrides: Vec<Override>,
+    pub learned: Vec<LearnedRow>,
     /// Percent of a limit at which an alert is raised.
     pub alert_at: Vec<u8>,
     /// Percent that only critical calls may use; `limit` null: of each limit without a number of its own.
@@ -80,14 +101,15 @@ pub struct List {
 }
 
 pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    authenticate(&state, &request, Scope::Report)?;
-    Ok(HttpResponse::Ok().json(list(&state.ledger).await?))
+    let client = authenticate(&state, &request, Scope::Report)?;
+    let only = client.only_apps().map(<[Seq]>::to_vec);
+    Ok(HttpResponse::Ok().json(list(&state.ledger, only).await?))
 }
 
-/// What is in force.
-pub async fn list(ledger: &LedgerHandle) -> Result<List, Problem> {
+/// What is in force. `only`: of what was learned, that of calls of these apps.
+pub async fn list(ledger: &LedgerHandle, only: Option<Vec<Seq>>) -> Result<List, Problem> {
     let list = ledger
-        .read(|state, _| {
+        .read(move |state, _| {
             // The same sign as on the command line stands for every corp without a number of its own.
             let corp_id = |corp: Option<Seq>| match corp {
                 None => "*".to_owned(),
@@ -108,12 +130,36 @@ pub async fn list(ledger: &LedgerHandle) -> Result<List, Problem> {
                         cap: own.cap,
                     })
                     .collect(),
+                learned: learned(state, only.as_deref()),
                 alert_at: state.limits.alert_at.clone(),
                 reserves: state.limits.reserves.clone(),
             }
         })
         .await?;
     Ok(list)
+}
+
+fn learned(state: &State, only: Option<&[Seq]>) -> Vec<LearnedRow> {
+    let directory = &state.directory;
+    let concerns = |about: &About, app: Seq| {
+        let corp = directory.apps.get(&app).map(|app| app.corp);
+        about.app == app || about.app == 0 && corp == Some(about.corp)
+    };
+    let visible = |about: &About| only.is_none_or(|only| only.iter().any(|&app| concerns(about, app)));
+    let row = |(about, cap): (&About, &LearnedCap)| LearnedRow {
+        seq: cap.seq,
+        at: instant(cap.at),
+        limit: about.limit.clone(),
+        corp_id: directory.corps.get(&about.corp).map(|corp| corp.corp_id.clone()),
+        agent_id: directory.apps.get(&about.app).map(|app| app.agent_id.clone()),
+        api: directory.apis.get(&about.api).cloned(),
+        cap: cap.cap,
+        before: cap.before,
+        drifts: cap.drifts.clone(),
+    };
+    let mut rows: Vec<_> = state.learned.caps().filter(|(about, _)| visible(about)).map(row).collect();
+    rows.sort_by_key(|row| row.seq);
+    rows
 }
 
 fn listed(limit: &Limit, state: &State) -> Listed {
@@ -162,6 +208,8 @@ enum Change {
         limit: Option<String>,
         percent: u8,
     },
+    /// Takes back a learned cap, by its `seq`.
+    Restore(Seq),
     /// Only says whether the text of a profile is sound.
     Check {
         toml: String,
@@ -173,7 +221,7 @@ pub(super) async fn change(
     request: HttpRequest,
     body: Result<Bytes, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
-    authenticate(&state, &request, Scope::Admin)?;
+    let client = authenticate(&state, &request, Scope::Admin)?;
     let body = params::body(body)?;
     let command = match json::<Change>(&body)? {
         Change::Check { toml } => {
@@ -192,8 +240,10 @@ pub(super) async fn change(
         Change::Use { .. } => return Err(invalid_body("use: give either profile or toml")),
         Change::Cap { corp_id, limit, cap } => Command::PutCap { corp_id, limit, cap },
         Change::AlertAt(percents) => Command::PutAlertAt { percents },
+        Change::Restore(learned) => Command::RestoreCap { learned },
         Change::Reserve { limit, percent } => Command::PutReserve { limit, percent },
     };
+    may_change_all(&client)?;
     match state.ledger.decide(command).await? {
         Reply::Done { seq, changed } => {
             let seq = changed.then_some(seq);

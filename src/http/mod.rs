@@ -30,6 +30,8 @@ mod call_tests;
 #[cfg(test)]
 mod incident_tests;
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod line_tests;
 #[cfg(test)]
 mod once_tests;

@@ -50,21 +50,21 @@ pub fn blocked(penalty: Seq, level: PenaltyLevel, retry_at: i64, present: Presen
 
 /// The problem, with `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers.
 pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Problem {
-    let Reading { limit, rule, unit: _, used, cap, remaining, window, resets_at } = reading;
+    let Reading { limit, rule, used, cap, remaining, window, resets_at, .. } = reading;
     let retry = retry_at.map(|tick| present.instant(tick));
     let advice = match &retry {
         Some(retry) => format!("try again at {retry}"),
+        None if *cap == 0 && *rule == Rule::Share => {
+            "the share of so small a limit comes to 0: an operator has to raise it".to_owned()
+        }
         None if *cap == 0 => "the cap is 0: an operator has closed this API".to_owned(),
         None if *window == Window::Total => "nothing frees it but a declared correction".to_owned(),
+        None if rule.is_of_api_key() => {
+            "it needs more than this key may ever use, so it never passes".to_owned()
+        }
         None => "it needs more than the whole limit, so it never passes".to_owned(),
     };
-    let whose = match rule {
-        Rule::Limit => "",
-        Rule::Share => ", this key's share",
-        Rule::Own => ", this key's own number",
-        Rule::Reserve => ", the rest being kept for critical calls",
-        Rule::Learned => ", as WeCom's refusals showed",
-    };
+    let whose = rule.in_words();
     let within = match window {
         Window::Concurrent => "at the same time".to_owned(),
         Window::Total => "in all".to_owned(),
@@ -72,6 +72,7 @@ pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Pr
     };
     let reset = resets_at.map_or_else(String::new, |tick| format!(";t={}", present.seconds_until(tick)));
     let length = window.longest_ms().map_or_else(String::new, |ms| format!(";w={}", (ms / 1000).max(1)));
+    let of = if rule.is_of_limit() { String::new() } else { format!(";rule={}", rule.name()) };
     let problem = Problem::new(
         &problem::LIMIT_EXCEEDED,
         format!("limit {limit}: {used} of {cap} used {within}{whose}; {advice}"),
@@ -83,7 +84,7 @@ pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Pr
     .with("window", window.to_string())
     .with("retry_at", retry)
     .header(HeaderName::from_static("ratelimit"), &format!("\"{limit}\";r={remaining}{reset}"))
-    .header(HeaderName::from_static("ratelimit-policy"), &format!("\"{limit}\";q={cap}{length}"));
+    .header(HeaderName::from_static("ratelimit-policy"), &format!("\"{limit}\";q={cap}{length}{of}"));
     match retry_at {
         Some(tick) => problem.retry_after(present.seconds_until(tick).max(1)),
         None => problem,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::datadir::{self, create_api_key, done};
-use crate::ledger::command::{ApiKeyChange, FetchOutcome, FetchReason};
+use crate::ledger::command::{ApiKeyChange, ApiKeyTerms, FetchOutcome, FetchReason};
 use crate::ledger::committer::Registration;
-use crate::ledger::entry::{Plain, Priority, Scope};
+use crate::ledger::entry::{Plain, Scope};
 use crate::ledger::{Command, Reply, Seq};
 
 /// A service over a data directory of its own, with two corps, an app each, and keys.
@@ -27,7 +27,8 @@ impl World {
     pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let admin = datadir::init(dir.path()).await.unwrap().api_key.expose_secret().to_owned();
-        let registration = Registration { instance: "test".to_owned(), egress_ip: "default".to_owned() };
+        let (instance, egress_ip) = ("test".to_owned(), "default".to_owned());
+        let registration = Registration { instance, egress_ip, learn_caps_after: None };
         let opened = datadir::open(dir.path(), Some(registration)).await.unwrap();
         let messages = Messages { failed_count: true, invalid_recipients_count: true };
         let admission = Admission::new(opened.ledger.clone());
@@ -60,8 +61,8 @@ impl World {
     pub(super) async fn key(&self, scopes: &[Scope], apps: &[&str]) -> (Seq, String) {
         let apps = apps.iter().map(|app| (*app).to_owned()).collect();
         let (HttpState { ledger, vault, .. }, scopes) = (&self.state, scopes.to_vec());
-        let priority = Priority::default();
-        let key = create_api_key(ledger, vault, "test", scopes, apps, Vec::new(), priority).await.unwrap();
+        let terms = ApiKeyTerms { name: "test".to_owned(), scopes, apps, ..ApiKeyTerms::default() };
+        let key = create_api_key(ledger, vault, terms).await.unwrap();
         (key.id, key.api_key.expose_secret().to_owned())
     }
 

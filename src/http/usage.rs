@@ -208,7 +208,7 @@ fn row(
         mode: usage.mode,
         rule: reading.rule,
         used: reading.used,
-        in_flight: usage.in_flight,
+        in_flight: reading.in_flight,
         cap: reading.cap,
         remaining: reading.remaining,
         resets_at: reading.resets_at.map(|tick| present.instant(tick)),

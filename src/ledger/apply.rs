@@ -105,7 +105,8 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         }
         Body::ProcessStarted(x) => {
             let egress_ip = *state.egress_ips.entry(x.egress_ip.clone()).or_insert(entry.seq);
-            state.processes.insert(entry.seq, Process { instance: x.instance.clone(), egress_ip });
+            let (instance, learn_caps_after) = (x.instance.clone(), x.learn_caps_after);
+            state.processes.insert(entry.seq, Process { instance, egress_ip, learn_caps_after });
         }
         Body::ProcessEnded(x) => {
             state.processes.remove(&x.ended);
@@ -123,13 +124,21 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         Body::SizeLearned(x) => limits::learn(state, entry, x, false),
         Body::SizeDeclared(x) => limits::learn(state, entry, x, true),
         Body::PenaltyStarted(x) => limits::block(state, entry, x),
-        Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => state.penalties.end(x.started),
+        Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => limits::unblock(state, entry, x),
+        Body::CapLearned(x) => limits::lower(state, entry, x),
+        Body::CapRestored(x) => limits::restore(state, x),
         Body::AlertRaised(x) => limits::alert(state, entry, x),
         Body::WebhookDelivered(x) => state.alerts.delivered(x.through),
         Body::UsageReconciled(x) => delivered::reconciled(state, entry, x),
         _ => {
             delivered::follow(state, entry, body);
             apply_directory(Arc::make_mut(&mut state.directory), entry, body);
+            match body {
+                Body::ApiKeyCreated(x) => limits::own(state, entry, &x.own),
+                Body::ApiKeySet(x) => limits::own(state, entry, &x.own),
+                Body::ApiKeyRevoked => limits::disown(state, entry),
+                _ => {}
+            }
         }
     }
 }
@@ -298,6 +307,7 @@ fn refused(state: &mut State, entry: &Entry, x: &CallRefused) {
         api: entry.refs.api,
         api_key: entry.refs.api_key,
         limit: x.limit.clone(),
+        rule: x.rule,
     };
     state.refused.insert(key, second);
 }

@@ -1,17 +1,16 @@
 //! What can be asked of the ledger, and what it answers.
 
 mod ask;
+mod keys;
 mod line;
 mod reconcile;
 
-use crate::quota::{Cost, Operator, Profile, Reading, Unit};
+use crate::quota::{Cost, Operator, Profile, Reading, Rule, Unit};
 
-use super::entry::{
-    AnswerNotes, ApiKeySet, Fingerprint, Once, PenaltyLevel, Plain, Priority, Scope, Seq, Size,
-    UsageReconciled,
-};
+use super::entry::{AnswerNotes, Fingerprint, Once, PenaltyLevel, Plain, Seq, Size, UsageReconciled};
 
 pub use ask::{Ask, NotSent, To};
+pub use keys::{ApiKeyChange, ApiKeyEdit, ApiKeyTerms, OwnChange, OwnNumber};
 pub use line::{Hit, InLine, Reach, Standing};
 pub use reconcile::Reconcile;
 
@@ -48,6 +47,8 @@ pub enum Command {
         pid: u32,
         egress_ip: String,
         version: String,
+        /// After so many drifts of a limit its cap is lowered; none: never.
+        learn_caps_after: Option<u8>,
     },
     EndProcess {
         process: Seq,
@@ -78,12 +79,8 @@ pub enum Command {
         agent_id: String,
     },
     CreateApiKey {
-        name: String,
-        scopes: Vec<Scope>,
-        apps: Vec<String>,
-        apis: Vec<String>,
+        terms: ApiKeyTerms,
         fingerprint: Fingerprint,
-        priority: Priority,
     },
     SetApiKey {
         api_key: Seq,
@@ -173,6 +170,10 @@ pub enum Command {
     ClearPenalty {
         started: Seq,
     },
+    /// An operator knows that WeCom lets through again what the profile says; `learned`: the `cap.learned` entry.
+    RestoreCap {
+        learned: Seq,
+    },
     /// Writes down refusals that were answered without an entry of their own.
     FlushRefusals {
         refusal: RefusalKey,
@@ -187,14 +188,6 @@ pub enum Command {
 pub enum EndedHow {
     Drained,
     Died,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ApiKeyChange {
-    Revoke,
-    Pause,
-    Resume,
-    Set(ApiKeySet),
 }
 
 /// Asks for permission to make one call.
@@ -282,6 +275,7 @@ pub struct RefusalKey {
     pub api: Option<Seq>,
     pub api_key: Option<Seq>,
     pub limit: String,
+    pub rule: Rule,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -3,17 +3,19 @@
 //! References between entries are sequence numbers: a corp, an app, an API key, an API name and a process are each
 //! known by the `seq` of the entry that introduced them, so the log explains itself without any other table.
 
+mod keys;
 mod metered;
 mod once;
 mod reconciled;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quota::{Cost, Operator, Profile};
+use crate::quota::{Cost, Operator, Profile, Rule};
 
+pub use keys::{ApiKeyCreated, ApiKeySet, OwnRule, Priority, Scope};
 pub use metered::{
-    AlertRaised, Blocks, Counted, PenaltyEnded, PenaltyLevel, PenaltyStarted, Size, SizeLearned,
-    UsageDeclared, WebhookDelivered,
+    AlertRaised, Blocks, CapLearned, CapRestored, Counted, Drift, PenaltyEnded, PenaltyLevel, PenaltyStarted,
+    Size, SizeLearned, UsageDeclared, WebhookDelivered,
 };
 pub use once::{Once, ShortDigest, Told};
 pub use reconciled::{Compared, Failed, Reconciled, UsageReconciled};
@@ -99,6 +101,8 @@ pub enum Body {
     PenaltyStarted(PenaltyStarted),
     PenaltyEnded(PenaltyEnded),
     PenaltyCleared(PenaltyEnded),
+    CapLearned(CapLearned),
+    CapRestored(CapRestored),
     AlertRaised(AlertRaised),
     WebhookDelivered(WebhookDelivered),
     UsageReconciled(UsageReconciled),
@@ -144,6 +148,9 @@ pub struct ProcessStarted {
     pub pid: u32,
     pub egress_ip: String,
     pub version: String,
+    /// After so many drifts of a limit this process lowers its cap; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learn_caps_after: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,97 +183,6 @@ pub struct AppPut {
     pub id: String,
     #[serde(with = "hex_bytes")]
     pub secret_fingerprint: Fingerprint,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ApiKeyCreated {
-    pub name: String,
-    pub scopes: Vec<Scope>,
-    /// The apps it may act for; empty means every app.
-    pub apps: Vec<Seq>,
-    /// The APIs it may call, exact names or prefixes ending in `*`; empty means every API.
-    pub apis: Vec<String>,
-    #[serde(with = "hex_bytes")]
-    pub fingerprint: Fingerprint,
-    #[serde(default)]
-    pub priority: Priority,
-}
-
-/// What changes about an API key; what is not given stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiKeySet {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub priority: Option<Priority>,
-}
-
-/// Whose calls go first where calls wait for room in a limit; the first goes before the others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    Critical,
-    #[default]
-    Normal,
-    Batch,
-}
-
-impl Priority {
-    pub const NAMES: &'static [(&'static str, Priority)] =
-        &[("critical", Priority::Critical), ("normal", Priority::Normal), ("batch", Priority::Batch)];
-
-    pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, priority)| *priority == self).map_or("", |(name, _)| name)
-    }
-}
-
-impl std::str::FromStr for Priority {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::NAMES.iter().find(|(name, _)| *name == text).map(|&(_, priority)| priority).ok_or_else(|| {
-            let known: Vec<_> = Self::NAMES.iter().map(|&(name, _)| name).collect();
-            format!("unknown priority `{text}`; use one of {}", known.join(", "))
-        })
-    }
-}
-
-/// What an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Call WeCom through the gateway and reserve calls.
-    Call,
-    /// Signatures for browsers only.
-    Browser,
-    /// See real credentials.
-    Reveal,
-    /// Usage and dashboards.
-    Report,
-    /// Entries, proofs, exports.
-    Audit,
-    /// Everything but `reveal`.
-    Admin,
-}
-
-impl Scope {
-    pub const NAMES: &'static [(&'static str, Scope)] = &[
-        ("call", Scope::Call),
-        ("browser", Scope::Browser),
-        ("reveal", Scope::Reveal),
-        ("report", Scope::Report),
-        ("audit", Scope::Audit),
-        ("admin", Scope::Admin),
-    ];
-}
-
-impl std::str::FromStr for Scope {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::NAMES.iter().find(|(name, _)| *name == text).map(|&(_, scope)| scope).ok_or_else(|| {
-            let known: Vec<_> = Self::NAMES.iter().map(|&(name, _)| name).collect();
-            format!("unknown scope `{text}`; use one of {}", known.join(", "))
-        })
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -397,6 +313,8 @@ pub struct CallEnded {
 pub struct CallRefused {
     /// The limit that refused, or `not_allowed`.
     pub limit: String,
+    /// Whose number `cap` is.
+    pub rule: Rule,
     pub errcode: i64,
     pub used: u64,
     pub cap: u64,

@@ -54,6 +54,8 @@ kinds! {
     UsageDeclared = 31, "usage.declared";
     SizeDeclared = 33, "size.declared";
     PenaltyCleared = 34, "penalty.cleared";
+    /// A learned cap was taken back.
+    CapRestored = 35, "cap.restored";
 
     CallPending = 40, "call.pending";
     CallPosted = 41, "call.posted";
@@ -66,6 +68,8 @@ kinds! {
     /// WeCom said that a limit is used up.
     PenaltyStarted = 47, "penalty.started";
     PenaltyEnded = 48, "penalty.ended";
+    /// WeCom lets less through than the profile says.
+    CapLearned = 49, "cap.learned";
     /// A limit is nearly used up.
     AlertRaised = 50, "alert.raised";
     WebhookDelivered = 51, "webhook.delivered";

@@ -10,6 +10,7 @@ pub mod delivered;
 pub mod directory;
 pub mod entry;
 pub mod kind;
+pub mod learned;
 pub mod penalties;
 pub mod remembered;
 pub mod room;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wecom::errcodes::{CONCURRENCY_LIMIT, FREQUENCY_LIMIT};
 
-use super::entry::{Blocks, PenaltyLevel, PenaltyStarted, Seq};
+use super::entry::{Blocks, Counted, PenaltyLevel, PenaltyStarted, Refs, Seq};
 use super::state::Pending;
 
 /// Blocks that are kept when they are over, because nobody has called since.
@@ -38,6 +38,17 @@ pub struct Penalty {
     pub probe: Option<Seq>,
     /// How often in a row the call that tried was refused as well, at this level.
     pub repeated: u32,
+    pub first: First,
+}
+
+/// The refusal with which a row of blocks began: those of calls that tried say less, since nothing was sent before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct First {
+    /// The `penalty.started` entry.
+    pub seq: Seq,
+    pub corp: Seq,
+    pub app: Seq,
+    pub counted: Vec<Counted>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -134,11 +145,24 @@ impl Penalties {
         }
     }
 
-    pub(super) fn start(&mut self, seq: Seq, key: Blocked, x: &PenaltyStarted, tick: i64) {
+    pub(super) fn start(&mut self, seq: Seq, key: Blocked, x: &PenaltyStarted, refs: Refs, tick: i64) {
         self.blocked.retain(|_, penalty| penalty.probe.is_some() || penalty.until + KEPT_MS > tick);
-        let same = self.blocked.get(&key).filter(|before| before.level == x.level);
-        let repeated = same.map_or(0, |before| before.repeated + 1);
-        let penalty = Penalty { started: seq, level: x.level, until: x.until_tick, probe: None, repeated };
+        let before = self.blocked.get(&key);
+        let repeated =
+            before.filter(|before| before.level == x.level).map_or(0, |before| before.repeated + 1);
+        let is_concurrent = |level| level == PenaltyLevel::Concurrent;
+        let row = before.filter(|before| is_concurrent(before.level) == is_concurrent(x.level));
+        let first = row.map_or_else(
+            || First {
+                seq,
+                corp: refs.corp.unwrap_or(0),
+                app: refs.app.unwrap_or(0),
+                counted: x.counted.clone(),
+            },
+            |before| before.first.clone(),
+        );
+        let penalty =
+            Penalty { started: seq, level: x.level, until: x.until_tick, probe: None, repeated, first };
         self.blocked.insert(key, penalty);
         self.incidents.push_back(seq);
         while self.incidents.len() > INCIDENTS_MAX {

@@ -13,6 +13,7 @@ pub fn gives_room(state: &State, body: &Body) -> bool {
         Body::CallVoided(_)
         | Body::PenaltyEnded(_)
         | Body::PenaltyCleared(_)
+        | Body::CapRestored(_)
         | Body::LimitsPut(_)
         | Body::CorpPut(_)
         | Body::ApiKeySet(_)

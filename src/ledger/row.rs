@@ -2,6 +2,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::quota::Rule;
+
 use super::entry::{
     AnswerNotes, Body, CallEnded, CallPending, CallPosted, CallRefused, CredentialInvalidated,
     CredentialIssued, CredentialPending, CredentialPosted, Entry, Fetched, Once, PenaltyStarted, Refs, Seq,
@@ -82,6 +84,8 @@ struct FetchDetail {
 #[derive(Serialize, serde::Deserialize)]
 struct RefusedDetail {
     limit: String,
+    #[serde(default, skip_serializing_if = "Rule::is_of_limit")]
+    rule: Rule,
     used: u64,
     cap: u64,
     count: u64,
@@ -124,6 +128,8 @@ impl Body {
             Body::PenaltyStarted(_) => Kind::PenaltyStarted,
             Body::PenaltyEnded(_) => Kind::PenaltyEnded,
             Body::PenaltyCleared(_) => Kind::PenaltyCleared,
+            Body::CapLearned(_) => Kind::CapLearned,
+            Body::CapRestored(_) => Kind::CapRestored,
             Body::AlertRaised(_) => Kind::AlertRaised,
             Body::WebhookDelivered(_) => Kind::WebhookDelivered,
             Body::UsageReconciled(_) => Kind::UsageReconciled,
@@ -199,6 +205,8 @@ impl Row {
                 self.detail = json(x);
             }
             Body::PenaltyEnded(x) | Body::PenaltyCleared(x) => self.detail = json(x),
+            Body::CapLearned(x) => self.detail = json(x),
+            Body::CapRestored(x) => self.detail = json(x),
             Body::AlertRaised(x) => self.detail = json(x),
             Body::WebhookDelivered(x) => self.detail = json(x),
             Body::UsageReconciled(x) => self.detail = json(x),
@@ -210,8 +218,8 @@ impl Row {
             | Body::ApiKeyResumed => {}
             Body::CallRefused(x) => {
                 self.errcode = Some(x.errcode);
-                self.detail =
-                    json(&RefusedDetail { limit: x.limit.clone(), used: x.used, cap: x.cap, count: x.count });
+                let (limit, rule) = (x.limit.clone(), x.rule);
+                self.detail = json(&RefusedDetail { limit, rule, used: x.used, cap: x.cap, count: x.count });
             }
             Body::CallPending(x) => self.fill_pending(x),
             Body::CallPosted(x) | Body::CallLate(x) => self.fill_posted(x),
@@ -331,14 +339,17 @@ impl Row {
             }),
             Kind::PenaltyEnded => Body::PenaltyEnded(self.detail()?),
             Kind::PenaltyCleared => Body::PenaltyCleared(self.detail()?),
+            Kind::CapLearned => Body::CapLearned(self.detail()?),
+            Kind::CapRestored => Body::CapRestored(self.detail()?),
             Kind::AlertRaised => Body::AlertRaised(self.detail()?),
             Kind::WebhookDelivered => Body::WebhookDelivered(self.detail()?),
             Kind::UsageReconciled => Body::UsageReconciled(self.detail()?),
             Kind::SizeDeclared => Body::SizeDeclared(self.detail()?),
             Kind::CallRefused => {
-                let RefusedDetail { limit, used, cap, count } = self.detail()?;
+                let RefusedDetail { limit, rule, used, cap, count } = self.detail()?;
                 Body::CallRefused(CallRefused {
                     limit,
+                    rule,
                     errcode: self.need(self.errcode, "errcode")?,
                     used,
                     cap,

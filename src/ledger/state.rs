@@ -12,12 +12,13 @@ use super::command::{Caller, RefusalKey};
 use super::delivered::Delivered;
 use super::directory::Directory;
 use super::entry::{CapOverride, Reserve, Scope, Seq, Target};
+use super::learned::Learned;
 use super::penalties::Penalties;
 use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 8;
+pub const FOLD_VERSION: u32 = 10;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -59,6 +60,7 @@ pub struct State {
     /// What limits in shadow mode would have refused, by their names.
     pub shadowed: BTreeMap<String, Shadowed>,
     pub penalties: Penalties,
+    pub learned: Learned,
     pub alerts: Alerts,
     pub delivered: Delivered,
     pub remembered: Remembered,
@@ -150,6 +152,8 @@ pub enum PendingWhat {
 pub struct Process {
     pub instance: String,
     pub egress_ip: Seq,
+    /// After so many drifts of a limit its cap is lowered; none: never.
+    pub learn_caps_after: Option<u8>,
 }
 
 impl Default for State {
@@ -176,6 +180,7 @@ impl Default for State {
             alerts: Alerts::default(),
             delivered: Delivered::default(),
             penalties: Penalties::default(),
+            learned: Learned::default(),
             remembered: Remembered::default(),
             deadlines: BTreeSet::new(),
             expired: BTreeMap::new(),

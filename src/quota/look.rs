@@ -66,6 +66,7 @@ impl Look<'_> {
             unit: limit.unit,
             cap: bound.cap,
             used: self.used,
+            in_flight: self.counters.in_flight(),
             remaining: bound.cap.saturating_sub(self.used),
             window: limit.window,
             resets_at: self.counters.empties(self.count.span, now),
@@ -89,6 +90,7 @@ impl Look<'_> {
         let freed = self.count.span.freed_if_settled(now);
         Reading {
             used: self.used.saturating_add(self.needed),
+            in_flight: reading.in_flight.saturating_add(self.needed),
             remaining: self.left(),
             resets_at: reading.resets_at.zip(freed).map(|(resets_at, freed)| resets_at.max(freed)),
             ..reading

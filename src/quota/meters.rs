@@ -121,10 +121,32 @@ impl Meters {
     /// All limits that have to do with a call, as they stand without it: of a limit per member, the fullest member. Own
     /// rules of API keys are not among them.
     pub fn readings(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Vec<Reading> {
+        self.readings_of(facets, cost, account_cap, now, false)
+    }
+
+    /// The own rules of the call's API key that have to do with it, likewise.
+    pub fn own_readings(
+        &self,
+        facets: &Facets<'_>,
+        cost: &Cost,
+        account_cap: u64,
+        now: Moment,
+    ) -> Vec<Reading> {
+        self.readings_of(facets, cost, account_cap, now, true)
+    }
+
+    fn readings_of(
+        &self,
+        facets: &Facets<'_>,
+        cost: &Cost,
+        account_cap: u64,
+        now: Moment,
+        own: bool,
+    ) -> Vec<Reading> {
         let now = self.latest(now);
         let mut readings: Vec<Reading> = Vec::new();
         self.look(&Call { facets, cost, account_cap, now }, &mut |_, look| {
-            if look.is_own() {
+            if look.is_own() != own {
                 return;
             }
             let reading = look.reading(now);

@@ -9,10 +9,11 @@ use super::limit::{Dimension, Mode, Scope, Unit};
 use super::window::Window;
 
 /// What of a limit holds a call back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The limit itself.
+    #[default]
     Limit,
     /// The share of the limit that the API key may have.
     Share,
@@ -36,6 +37,22 @@ impl Rule {
         }
     }
 
+    /// What follows a number, for people.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Limit => "",
+            Self::Share => ", this key's share",
+            Self::Own => ", this key's own number",
+            Self::Reserve => ", the rest being kept for critical calls",
+            Self::Learned => ", as WeCom's refusals showed",
+        }
+    }
+
+    /// Whether it is the limit's own number.
+    pub fn is_of_limit(&self) -> bool {
+        *self == Self::Limit
+    }
+
     /// Whether it is about one API key, on top of what the limit says.
     #[inline]
     pub fn is_of_api_key(self) -> bool {
@@ -54,6 +71,8 @@ pub struct Reading {
     /// In flight and settled within the window. Can exceed `cap` where a cap was lowered, an answer showed a larger
     /// cost than had been reserved, or critical calls used the reserve.
     pub used: u64,
+    /// The part of `used` that is not settled yet.
+    pub in_flight: u64,
     pub remaining: u64,
     pub window: Window,
     /// The tick at which nothing is used any more if nothing else happens and what is in flight settles now; `None`:
@@ -160,8 +179,6 @@ pub struct Usage {
     /// Of a limit per member only the fullest is shown, and not who it is; this is of how many.
     pub members: Option<u64>,
     pub mode: Mode,
-    /// The part of `reading.used` that is not settled yet.
-    pub in_flight: u64,
     pub pace: Pace,
     pub reading: Reading,
 }

@@ -141,10 +141,33 @@ impl Meters {
         if own.max_share_percent.is_some_and(|percent| percent > 100) {
             return Err(OverrideError::Percent);
         }
-        let (_, of) = self.settings(limit, false)?;
-        let name = of.map_or_else(|| limit.into(), |of| of.name.clone());
-        self.owns.entry(name).or_default().insert(api_key, own);
+        // A rule that is there can change also while the active profile has no such limit.
+        if let Some(known) = self.owns.get_mut(limit).and_then(|owners| owners.get_mut(&api_key)) {
+            *known = own;
+        } else {
+            let (_, of) = self.settings(limit, false)?;
+            let name = of.map_or_else(|| limit.into(), |of| of.name.clone());
+            self.owns.entry(name).or_default().insert(api_key, own);
+        }
         self.lay_out();
         Ok(())
+    }
+
+    /// The own rules of an API key, by the name of the limit; also of limits that the active profile does not have.
+    pub fn owns_of(&self, api_key: u64) -> impl Iterator<Item = (&str, Own)> {
+        self.owns.iter().filter_map(move |(limit, owners)| Some((&**limit, *owners.get(&api_key)?)))
+    }
+
+    /// The learned cap of the key of a limit that `facets` belong to; also while the active profile has no such limit.
+    pub fn learned(&self, limit: &str, facets: &Facets<'_>) -> Option<u64> {
+        let active = self.limits.iter().find(|active| *active.limit.name == *limit);
+        let settings = active.map(|active| &active.settings).or_else(|| self.parked.get(limit))?;
+        settings.learned.get(&Key::of(facets, settings.scope)).copied()
+    }
+
+    /// What a limit of the active profile lets through for the key that `facets` belong to.
+    pub fn cap_of(&self, limit: &str, facets: &Facets<'_>, account_cap: u64) -> Option<u64> {
+        let active = self.limits.iter().find(|active| *active.limit.name == *limit)?;
+        Some(active.bound(|| Key::of(facets, active.limit.scope), facets.corp, account_cap).cap)
     }
 }

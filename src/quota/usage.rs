@@ -137,7 +137,6 @@ impl Show<'_> {
             chat: part(Dimension::Chat),
             members: None,
             mode: self.active.limit.mode,
-            in_flight: counters.in_flight(),
             pace: Pace { amount, over_ms },
             reading: look.reading(self.now),
         }

@@ -41,6 +41,13 @@ pub(super) fn sentence(row: &Row, directory: &Directory) -> String {
         }
         Ok(Body::PenaltyStarted(x)) => blocked(&x, &of),
         Ok(Body::UsageReconciled(x)) => format!("messages{of} on {}: {}", x.day, x.in_words()),
+        Ok(Body::CapLearned(x)) => {
+            let (limit, times) = (&x.limit, x.drifts.len());
+            format!(
+                "WeCom was full early {times} times, so the cap of {limit}{of} is {} now instead of {}",
+                x.cap, x.before
+            )
+        }
         Ok(Body::ClockStepped(x)) => format!("the wall clock was set by {} s", x.step_ms / 1000),
         _ => row.kind.name().to_owned(),
     };

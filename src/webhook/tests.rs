@@ -1,5 +1,5 @@
 use crate::ledger::directory::Directory;
-use crate::ledger::entry::{AlertRaised, Body, ClockStepped, Entry, Refs};
+use crate::ledger::entry::{AlertRaised, Body, CapLearned, ClockStepped, Drift, Entry, Refs};
 
 use super::*;
 
@@ -28,6 +28,16 @@ fn an_alert_is_a_sentence_with_its_entry() {
     assert_eq!(json["entry"]["used"], 24_000);
     let text = json["text"].as_str().unwrap();
     assert!(text.contains("limit corp-api-hour has reached 80 %: 24000 of 30000 used (entry 7)"), "{text}");
+}
+
+#[test]
+fn a_learned_cap_is_a_sentence_too() {
+    let limit = "corp-api-minute".to_owned();
+    let drift = Drift { incident: 3, limit: limit.clone(), cap: 1000, accepted: 400 };
+    let learned = CapLearned { limit, cap: 400, before: 1000, drifts: vec![drift.clone(), drift] };
+    let text = message::sentence(&row(Body::CapLearned(learned)), &Directory::default());
+    let expected = "WeCom was full early 2 times, so the cap of corp-api-minute is 400 now instead of 1000";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod greedy;
 mod incidents;
 mod kill;
 mod line;
+mod own;
 mod pains;
 mod plain_http;
 mod reconcile;

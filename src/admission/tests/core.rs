@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::admission::{Admission, Decider};
 use crate::ledger::apply::apply;
-use crate::ledger::command::{ApiKeyChange, Command, NotSent, Now, Outcome, Reply};
+use crate::ledger::command::{ApiKeyChange, ApiKeyTerms, Command, NotSent, Now, Outcome, Reply};
 use crate::ledger::decide::{Decision, decide};
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::{AnswerNotes, Body, Entry, Plain, Priority, Scope, Seq};
@@ -78,8 +78,8 @@ impl Core {
 
     pub(super) fn key(&self, number: u8, priority: Priority) -> Seq {
         let (name, scopes, fingerprint) = (format!("key {number}"), vec![Scope::Call], [number; 32]);
-        let (apps, apis) = (vec![], vec![]);
-        self.done(Command::CreateApiKey { name, scopes, apps, apis, fingerprint, priority })
+        let terms = ApiKeyTerms { name, scopes, priority, ..ApiKeyTerms::default() };
+        self.done(Command::CreateApiKey { terms, fingerprint })
     }
 
     pub(super) fn change(&self, api_key: Seq, change: ApiKeyChange) {

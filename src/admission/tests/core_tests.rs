@@ -1,7 +1,7 @@
 use super::core::core;
 use super::*;
-use crate::ledger::command::{ApiKeyChange, Refusal, Unauthorized};
-use crate::ledger::entry::{ApiKeySet, Priority};
+use crate::ledger::command::{ApiKeyChange, ApiKeyEdit, Refusal, Unauthorized};
+use crate::ledger::entry::Priority;
 use crate::quota::Operator;
 
 /// Asks, and posts at once what was admitted.
@@ -224,6 +224,6 @@ async fn a_batch_key_that_is_never_reached_runs_out_of_time() {
     }
     assert!(!is_admitted(&answer(starved).await));
     // The same key, once somebody has thought better of it.
-    core.change(batch, ApiKeyChange::Set(ApiKeySet { priority: Some(Priority::Critical) }));
+    core.change(batch, ApiKeyChange::Set(ApiKeyEdit { priority: Some(Priority::Critical), own: vec![] }));
     assert!(is_admitted(&answer(ask(&admission, call(core.app, batch, 2), 60)).await));
 }

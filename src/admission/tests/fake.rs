@@ -154,7 +154,7 @@ impl Fake {
 
 fn key(admit: &Admit) -> RefusalKey {
     let api_key = admit.caller.api_key();
-    RefusalKey { corp: CORP, app: APP, api: None, api_key, limit: "limit".to_owned() }
+    RefusalKey { corp: CORP, app: APP, api: None, api_key, limit: "limit".to_owned(), rule: Rule::Limit }
 }
 
 fn reading(reserved: bool) -> Reading {
@@ -166,6 +166,7 @@ fn reading(reserved: bool) -> Reading {
         unit: Unit::Calls,
         cap: 1,
         used: 1,
+        in_flight: 1,
         remaining: 0,
         window: Window::Sliding { ms: 60_000 },
         resets_at: Some(60_000),

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::config::{Config, DemoOptions, MessageSettings, Settings};
 use crate::datadir::{self, APP_SECRET, Opened};
 use crate::ledger::Command;
-use crate::ledger::entry::{Plain, Priority, Scope};
+use crate::ledger::command::ApiKeyTerms;
+use crate::ledger::entry::{Plain, Scope};
 use crate::sandbox;
 
 use super::listen;
@@ -162,21 +163,17 @@ async fn furnish(
             Command::PutApp { corp_id: CORP.to_owned(), agent_id: agent_id.clone(), secret, fingerprint };
         datadir::done(ledger.decide(put).await?)?;
         let label = format!("{CORP}/{agent_id}");
-        let name = format!("demo {agent_id}");
-        let apps = vec![label.clone()];
-        let (scopes, priority) = (vec![Scope::Call], Priority::default());
-        let key =
-            datadir::create_api_key(ledger, &opened.vault, &name, scopes, apps, Vec::new(), priority).await?;
+        let (name, scopes, apps) = (format!("demo {agent_id}"), vec![Scope::Call], vec![label.clone()]);
+        let terms = ApiKeyTerms { name, scopes, apps, ..ApiKeyTerms::default() };
+        let key = datadir::create_api_key(ledger, &opened.vault, terms).await?;
         keys.push((label, key.api_key));
     }
     let admin = if let Some(admin) = admin {
         admin
     } else {
         let scopes = vec![Scope::Report, Scope::Audit];
-        let (name, priority) = ("demo reader", Priority::default());
-        datadir::create_api_key(ledger, &opened.vault, name, scopes, Vec::new(), Vec::new(), priority)
-            .await?
-            .api_key
+        let terms = ApiKeyTerms { name: "demo reader".to_owned(), scopes, ..ApiKeyTerms::default() };
+        datadir::create_api_key(ledger, &opened.vault, terms).await?.api_key
     };
     Ok((keys, admin))
 }

@@ -190,7 +190,7 @@ impl Narrator {
         x: &CallRefused,
     ) -> Option<(&'static str, String)> {
         let About { app, api } = about;
-        let CallRefused { limit, errcode, used, cap, count } = x;
+        let CallRefused { limit, errcode, used, cap, count, .. } = x;
         self.told.refused += count;
         if !self.once(true, &format!("refused {limit} {app} {api}")) {
             return None;

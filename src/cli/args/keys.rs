@@ -1,9 +1,12 @@
 //! API keys.
 
+use std::str::FromStr;
+
 use clap::{Args, Subcommand};
 
 use super::AppLabel;
 use crate::ledger::Seq;
+use crate::ledger::command::{OwnChange, OwnNumber};
 use crate::ledger::entry::{Priority, Scope};
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +42,12 @@ pub struct NewKey {
     /// Whose calls go first where calls wait for room in a limit: critical, normal or batch
     #[arg(long, default_value = "normal")]
     pub priority: Priority,
+    /// At most so much of a limit, in its unit, for this key alone; can be repeated
+    #[arg(long, value_name = "LIMIT=CAP", value_delimiter = ',', value_parser = own_cap)]
+    pub own: Vec<OwnChange>,
+    /// At most this share of a limit; can be repeated
+    #[arg(long, value_name = "LIMIT=PERCENT%", value_delimiter = ',', value_parser = max_share)]
+    pub max_share: Vec<OwnChange>,
 }
 
 #[derive(Debug, Args)]
@@ -53,8 +62,54 @@ pub struct SetKey {
 #[group(required = true, multiple = true)]
 pub struct KeyChange {
     /// Whose calls go first where calls wait for room in a limit: critical, normal or batch
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub priority: Option<Priority>,
+    /// At most so much of a limit, in its unit, for this key alone; `LIMIT=` takes it back; can be repeated
+    #[arg(long, value_name = "LIMIT=CAP", value_delimiter = ',', value_parser = own_cap_or_none)]
+    pub own: Vec<OwnChange>,
+    /// At most this share of a limit; `LIMIT=` takes it back; can be repeated
+    #[arg(long, value_name = "LIMIT=PERCENT%", value_delimiter = ',', value_parser = max_share_or_none)]
+    pub max_share: Vec<OwnChange>,
+}
+
+/// `LIMIT=NUMBER`, the number left out where a rule is taken back.
+fn own<T: FromStr>(
+    text: &str,
+    expected: &str,
+    number: impl Fn(Option<T>) -> OwnNumber,
+) -> Result<OwnChange, String> {
+    let (limit, value) = text.split_once('=').filter(|(limit, _)| !limit.is_empty()).ok_or(expected)?;
+    let value = match value {
+        "" => None,
+        value => Some(value.parse().map_err(|_| expected)?),
+    };
+    Ok(OwnChange { limit: limit.to_owned(), number: number(value) })
+}
+
+fn own_cap_or_none(text: &str) -> Result<OwnChange, String> {
+    own(text, "write it LIMIT=CAP, such as corp-api-minute=200", OwnNumber::Cap)
+}
+
+fn max_share_or_none(text: &str) -> Result<OwnChange, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text);
+    own(percent, "write it LIMIT=PERCENT%, 1 to 100, such as corp-api-minute=20%", OwnNumber::MaxSharePercent)
+}
+
+fn given(change: OwnChange) -> Result<OwnChange, String> {
+    match change.number {
+        OwnNumber::Cap(None) | OwnNumber::MaxSharePercent(None) => {
+            Err("a new key has no rule to take back; write a number after the `=`".to_owned())
+        }
+        _ => Ok(change),
+    }
+}
+
+fn own_cap(text: &str) -> Result<OwnChange, String> {
+    own_cap_or_none(text).and_then(given)
+}
+
+fn max_share(text: &str) -> Result<OwnChange, String> {
+    max_share_or_none(text).and_then(given)
 }
 
 /// Refuses what can never match the name of an API, such as its path.

@@ -35,6 +35,15 @@ pub enum Limits {
         #[arg(value_parser = clap::value_parser!(u8).range(..=90))]
         percent: u8,
     },
+    /// Take back a cap that was learned from WeCom's refusals
+    Restore {
+        /// The number of the learned cap, as `limits list` shows it
+        #[arg(required_unless_present = "all")]
+        seq: Option<Seq>,
+        /// All of them
+        #[arg(long, conflicts_with = "seq")]
+        all: bool,
+    },
     /// Raise an alert when so much of a limit is used: percent, such as 80,90,100; `none` for no alerts
     AlertAt {
         #[arg(value_name = "PERCENTS")]
@@ -47,9 +56,9 @@ pub enum Penalty {
     /// Show the blocks in force
     List,
     /// End a block: you know that WeCom lets calls in again
-    #[command(arg_required_else_help = true)]
     Clear {
         /// The number of the block, as `penalty list` shows it
+        #[arg(required_unless_present = "all")]
         seq: Option<Seq>,
         /// All of them
         #[arg(long, conflicts_with = "seq")]

@@ -1,7 +1,11 @@
 //! Entries about limits: which hold, what no call shows, how large things are, what WeCom blocks.
 
 use crate::ledger::alerts::About;
-use crate::ledger::entry::{AlertRaised, Entry, LimitsPut, PenaltyStarted, SizeLearned, UsageDeclared};
+use crate::ledger::entry::{
+    AlertRaised, CapLearned, CapRestored, Entry, LimitsPut, OwnRule, PenaltyEnded, PenaltyStarted, Seq,
+    SizeLearned, UsageDeclared,
+};
+use crate::ledger::learned::about;
 use crate::ledger::penalties::Blocked;
 use crate::ledger::state::{Limits, Shadowed, State};
 use crate::quota::{Cap, Cost, Declared, Facets, Meters, Mode, Moment};
@@ -25,13 +29,14 @@ pub(super) fn put(state: &mut State, now: Moment, x: &LimitsPut) {
         && let Some(profile) = profile
     {
         // Counters of other limits than before start empty: what is in flight has to enter them, so that it can leave.
-        in_flight(state, Meters::give_back);
+        in_flight(state, None, Meters::give_back);
         let zone_minutes = state.meters.zone_minutes();
         let _ = state.meters.switch(&profile);
         if state.meters.zone_minutes() != zone_minutes {
             state.delivered.begin_anew(now.at);
         }
-        in_flight(state, |meters, facets, cost| meters.take(facets, cost, now));
+        in_flight(state, None, |meters, facets, cost| meters.take(facets, cost, now));
+        state.learned.follow(&state.meters);
     }
     for own in &x.overrides {
         let _ = state.meters.set_cap(&own.limit, own.corp, Some(Cap::Fixed(own.cap)));
@@ -64,12 +69,35 @@ pub(super) fn shadow(state: &mut State, names: &[String], at: i64) {
     }
 }
 
-/// Every call in flight once more.
-fn in_flight(state: &mut State, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)) {
-    for pending in state.pendings.values() {
+/// Every call in flight once more, or those of one API key.
+fn in_flight(state: &mut State, of: Option<Seq>, change: impl Fn(&mut Meters, &Facets<'_>, &Cost)) {
+    for pending in state.pendings.values().filter(|pending| of.is_none() || pending.api_key == of) {
         let name = api_name(&state.directory, pending.api);
         change(&mut state.meters, &pending.facets(name), &pending.cost);
     }
+}
+
+/// The rules of an API key, as far as they change.
+pub(super) fn own<'a>(state: &mut State, entry: &Entry, rules: impl IntoIterator<Item = &'a OwnRule>) {
+    let Some(api_key) = entry.refs.api_key else { return };
+    let mut rules = rules.into_iter().peekable();
+    if rules.peek().is_none() {
+        return;
+    }
+    // What is in flight has to enter the counter of a rule that is new, so that it can leave it.
+    in_flight(state, Some(api_key), Meters::give_back);
+    for rule in rules {
+        let _ = state.meters.set_own(api_key, &rule.limit, rule.own());
+    }
+    in_flight(state, Some(api_key), |meters, facets, cost| meters.take(facets, cost, moment(entry, 0)));
+}
+
+/// A key that was revoked calls no more: nothing has to be counted for it.
+pub(super) fn disown(state: &mut State, entry: &Entry) {
+    let api_key = entry.refs.api_key.unwrap_or(0);
+    let none: Vec<OwnRule> =
+        state.meters.owns_of(api_key).map(|(limit, _)| OwnRule::new(limit, None)).collect();
+    own(state, entry, &none);
 }
 
 pub(super) fn declare(state: &mut State, entry: &Entry, x: &UsageDeclared) {
@@ -91,8 +119,31 @@ pub(super) fn learn(state: &mut State, entry: &Entry, x: &SizeLearned, declared:
 
 pub(super) fn block(state: &mut State, entry: &Entry, x: &PenaltyStarted) {
     let key = Blocked { api: entry.refs.api.unwrap_or(0), blocks: x.blocks, whose: x.whose };
-    state.penalties.start(entry.seq, key, x, entry.tick);
+    state.penalties.start(entry.seq, key, x, entry.refs, entry.tick);
     state.alerts.queue_up(entry.seq);
+}
+
+pub(super) fn unblock(state: &mut State, entry: &Entry, x: &PenaltyEnded) {
+    if let (Some(drift), Some((blocked, penalty))) = (&x.drift, state.penalties.by_entry(x.started))
+        && let Some(about) = about(&state.meters, &drift.limit, &penalty.first, blocked.api)
+    {
+        state.learned.drifted(about, drift.clone(), penalty.level, entry.tick);
+    }
+    state.penalties.end(x.started);
+}
+
+pub(super) fn lower(state: &mut State, entry: &Entry, x: &CapLearned) {
+    let about = About::of(&x.limit, entry.refs);
+    if state.meters.set_learned(&x.limit, &about.facets(), Some(x.cap)).is_ok() {
+        state.learned.learn(about, entry.seq, entry.at, x);
+    }
+    state.alerts.queue_up(entry.seq);
+}
+
+pub(super) fn restore(state: &mut State, x: &CapRestored) {
+    if let Some(about) = state.learned.restore(x.learned) {
+        let _ = state.meters.set_learned(&about.limit, &about.facets(), None);
+    }
 }
 
 pub(super) fn alert(state: &mut State, entry: &Entry, x: &AlertRaised) {

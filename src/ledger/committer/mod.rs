@@ -50,6 +50,8 @@ const SNAPSHOT_BYTES_PER_ENTRY: u64 = 100;
 pub struct Registration {
     pub instance: String,
     pub egress_ip: String,
+    /// After so many drifts of a limit its cap is lowered; none: never.
+    pub learn_caps_after: Option<u8>,
 }
 
 /// What a reader does with the state, or with the reason why there is none.
@@ -164,11 +166,12 @@ impl<L: Log> Committer<L> {
 
     /// Loads the ledger and registers this process.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let Some(Registration { instance, egress_ip }) = self.registration.clone() else {
+        let Some(Registration { instance, egress_ip, learn_caps_after }) = self.registration.clone() else {
             return self.commit_one(None).await.map(|_| ());
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let start = Command::StartProcess { instance, pid: std::process::id(), egress_ip, version };
+        let pid = std::process::id();
+        let start = Command::StartProcess { instance, pid, egress_ip, version, learn_caps_after };
         if let Some(Reply::Done { seq, .. }) = self.commit_one(Some(start)).await? {
             self.process = Some(seq);
         }

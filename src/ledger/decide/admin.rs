@@ -1,17 +1,15 @@
 //! Administrative acts: each one that changes something is an entry.
 
-use crate::ledger::command::{ApiKeyChange, Command, Rejected, Reply};
+use crate::ledger::command::{Command, Rejected, Reply};
 use crate::ledger::directory::App;
 use crate::ledger::entry::{
-    ApiKeyCreated, AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Priority, Refs,
-    Reserve, Scope, Seq,
+    AppPut, Body, CapOverride, CorpPut, Fingerprint, LimitsPut, Plain, Refs, Reserve, Seq,
 };
 use crate::ledger::state::{Limits, State};
 use crate::quota;
 
-use super::{Decision, draft};
+use super::{Decision, draft, keys, unchanged};
 
-const NAME_MAX: usize = 100;
 /// Thresholds of alerts.
 const ALERTS_MAX: usize = 10;
 /// In place of a CORP_ID: the number holds for every corp that has none of its own, and for limits without a corp.
@@ -33,10 +31,8 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
             }
             decision
         }
-        Command::CreateApiKey { name, scopes, apps, apis, fingerprint, priority } => {
-            create_api_key(state, name, scopes, &apps, apis, fingerprint, priority)
-        }
-        Command::SetApiKey { api_key, change } => set_api_key(state, api_key, change),
+        Command::CreateApiKey { terms, fingerprint } => keys::create(state, terms, fingerprint),
+        Command::SetApiKey { api_key, change } => keys::change(state, api_key, change),
         Command::PutLimits { profile, operator, own } => use_profile(state, profile, operator, own),
         Command::PutReserve { limit, percent } => put_reserve(state, limit, percent),
         Command::PutCap { corp_id, limit, cap } => put_cap(state, &corp_id, limit, cap),
@@ -49,10 +45,6 @@ pub(super) fn decide(state: &State, command: Command) -> Decision {
 fn secrets_of(app: &App) -> Vec<Seq> {
     let newest = app.credential.newest.as_ref().map(|row| row.seq);
     [Some(app.secret), newest, app.credential.previous].into_iter().flatten().collect()
-}
-
-fn unchanged(seq: Seq) -> Decision {
-    Decision::reply(Reply::Done { seq, changed: false })
 }
 
 /// Ids are what WeCom gives out: letters, digits, `_` and `-`.
@@ -134,72 +126,6 @@ fn change_app(state: &State, corp_id: &str, agent_id: &str, body: Body) -> Decis
     };
     let refs = Refs { corp: Some(app.corp), app: Some(seq), ..Refs::default() };
     Decision::one(refs, body, Reply::Done { seq, changed: true })
-}
-
-fn create_api_key(
-    state: &State,
-    name: String,
-    mut scopes: Vec<Scope>,
-    apps: &[String],
-    apis: Vec<String>,
-    fingerprint: Fingerprint,
-    priority: Priority,
-) -> Decision {
-    let printable =
-        !name.trim().is_empty() && name.chars().count() <= NAME_MAX && !name.chars().any(char::is_control);
-    if !printable {
-        return Decision::invalid(format!("a key needs a name of 1 to {NAME_MAX} printable characters"));
-    }
-    if scopes.is_empty() {
-        return Decision::invalid("a key needs at least one scope, e.g. --scope call");
-    }
-    if apis.len() > 100 || apis.iter().any(|api| api.is_empty() || api.len() > 128) {
-        return Decision::invalid("at most 100 APIs of 1 to 128 characters each");
-    }
-    scopes.sort_unstable();
-    scopes.dedup();
-    let mut refs = Vec::new();
-    for label in apps {
-        let found = label.split_once('/').and_then(|(corp, agent)| state.directory.app(corp, agent));
-        match found {
-            Some((seq, _)) => refs.push(seq),
-            None => {
-                return Decision::not_found(format!(
-                    "app `{label}` is unknown; name it CORP_ID/AGENT_ID as `app list` shows it"
-                ));
-            }
-        }
-    }
-    refs.sort_unstable();
-    refs.dedup();
-    let seq = state.head + 1;
-    let body = Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps: refs, apis, fingerprint, priority });
-    let refs = Refs { api_key: Some(seq), ..Refs::default() };
-    Decision::one(refs, body, Reply::Done { seq, changed: true })
-}
-
-fn set_api_key(state: &State, api_key: Seq, change: ApiKeyChange) -> Decision {
-    let Some(key) = state.directory.api_keys.get(&api_key) else {
-        return Decision::not_found(format!("there is no API key {api_key}; `key list` shows all"));
-    };
-    if key.revoked && change != ApiKeyChange::Revoke {
-        let what = format!("API key {api_key} was revoked, and that is final; create another one");
-        return Decision::rejected(Rejected::Conflict(what));
-    }
-    let (body, changes) = match change {
-        ApiKeyChange::Revoke => (Body::ApiKeyRevoked, !key.revoked),
-        ApiKeyChange::Pause => (Body::ApiKeyPaused, !key.paused),
-        ApiKeyChange::Resume => (Body::ApiKeyResumed, key.paused),
-        ApiKeyChange::Set(set) => {
-            let changes = set.priority.is_some_and(|priority| priority != key.priority);
-            (Body::ApiKeySet(set), changes)
-        }
-    };
-    if !changes {
-        return unchanged(api_key);
-    }
-    let refs = Refs { api_key: Some(api_key), ..Refs::default() };
-    Decision::one(refs, body, Reply::Done { seq: api_key, changed: true })
 }
 
 fn put_cap(state: &State, corp_id: &str, limit: String, cap: Option<u64>) -> Decision {

@@ -8,7 +8,7 @@ use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Priority, Refs
 use crate::ledger::penalties::{self, Penalty};
 use crate::ledger::remembered::Before;
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
-use crate::quota::{self, Cost, Facets, Judgement, Reading};
+use crate::quota::{self, Cost, Facets, Judgement, Reading, Rule};
 
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
@@ -45,6 +45,7 @@ pub(super) fn check(state: &State, admit: Admit, now: Now, process: Option<Seq>)
         let facets = facets(state, app, &admit, (api, api_name), &target, process);
         let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
         readings = state.meters.readings(&facets, &asked, account_cap, now);
+        readings.extend(state.meters.own_readings(&facets, &asked, account_cap, now));
         cost = asked;
     }
     let would = Box::new(self::admit(state, admit, now, process, true).reply);
@@ -68,12 +69,13 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     }
     let (api, named) = api_ref(state, &admit.api);
     let api_key = admit.caller.api_key();
-    let refusal_key = |limit: &str| RefusalKey {
+    let refusal_key = |limit: &str, rule| RefusalKey {
         corp: app.corp,
         app: admit.app,
         api: Some(api),
         api_key,
         limit: limit.to_owned(),
+        rule,
     };
     let keys = penalties::keys(app.corp, admit.app, state.egress_ip_of(process), api);
     let blocked = || state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
@@ -201,6 +203,7 @@ fn not_allowed(state: &State, admit: &Admit, app: &App, now: Now) -> Decision {
         api: state.directory.api(&admit.api),
         api_key: admit.caller.api_key(),
         limit: NOT_ALLOWED.to_owned(),
+        rule: Rule::default(),
     };
     let mut decision = Decision::reply(Reply::Refused(Refusal::Unauthorized(Unauthorized::NotAllowed)));
     if recorded(state, &key, now) {
@@ -214,17 +217,16 @@ fn not_allowed(state: &State, admit: &Admit, app: &App, now: Now) -> Decision {
 /// A limit, or a block of WeCom's, holds this call back. Whoever waits on is not refused yet, so there is no record.
 fn held_back(
     state: &State,
-    key: impl Fn(&str) -> RefusalKey,
+    key: impl Fn(&str, Rule) -> RefusalKey,
     standing: Standing,
     waits: bool,
     named: Option<Draft>,
     now: Now,
 ) -> Decision {
-    let (limit, errcode, used, cap) = match &standing.hit {
-        Hit::Limit(reading) => (&*reading.limit, 45009, reading.used, reading.cap),
-        Hit::Blocked { errcode, .. } => (BLOCKED, *errcode, 0, 0),
+    let (key, errcode, used, cap) = match &standing.hit {
+        Hit::Limit(reading) => (key(&reading.limit, reading.rule), 45009, reading.used, reading.cap),
+        Hit::Blocked { errcode, .. } => (key(BLOCKED, Rule::default()), *errcode, 0, 0),
     };
-    let key = key(limit);
     let recorded = recorded(state, &key, now);
     let repeat = (recorded && !waits).then(|| Repeat { key: key.clone(), errcode, used, cap });
     let first = (!recorded && !waits).then(|| refusal_draft(key.clone(), 1, errcode, used, cap));
@@ -244,7 +246,8 @@ fn recorded(state: &State, key: &RefusalKey, now: Now) -> bool {
 
 fn refusal_draft(key: RefusalKey, count: u64, errcode: i64, used: u64, cap: u64) -> Draft {
     let refs = Refs { corp: Some(key.corp), app: Some(key.app), api: key.api, api_key: key.api_key };
-    draft(refs, Body::CallRefused(CallRefused { limit: key.limit, errcode, used, cap, count }))
+    let RefusalKey { limit, rule, .. } = key;
+    draft(refs, Body::CallRefused(CallRefused { limit, rule, errcode, used, cap, count }))
 }
 
 pub(super) fn flush_refusals(key: RefusalKey, count: u64, errcode: i64, used: u64, cap: u64) -> Decision {

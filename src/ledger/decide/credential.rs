@@ -108,7 +108,13 @@ fn not_now(credential: &Credential, now: Now) -> Option<Refusal> {
     Some(Refusal::CredentialUnavailable { errcode: None, reason, retry_at: Some(next) })
 }
 
-pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now: Now) -> Decision {
+pub(super) fn end_fetch(
+    state: &State,
+    pending: Seq,
+    outcome: FetchOutcome,
+    now: Now,
+    process: Option<Seq>,
+) -> Decision {
     let Some(found) = state.pendings.get(&pending).filter(|found| found.what == PendingWhat::Fetch) else {
         return Decision::rejected(Rejected::Conflict(format!("fetch {pending} has expired")));
     };
@@ -126,11 +132,11 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
                 CredentialPosted { pending, errcode: Some(errcode), http_status, latency_us, fetched };
             let after = if errcodes::starts_penalty(errcode) {
                 let words = Words { hint: hint.as_deref(), from_ip: from_ip.as_deref() };
-                penalty::start(state, pending, found, errcode, &words, now)
+                penalty::start(state, pending, found, errcode, &words, now).into_iter().collect()
+            } else if penalty::lets_in(Some(errcode), http_status, true) {
+                penalty::passed(state, pending, found, now, process)
             } else {
-                penalty::lets_in(Some(errcode), http_status, true)
-                    .then(|| penalty::passed(state, pending, found))
-                    .flatten()
+                Vec::new()
             };
             let drafts = [draft(refs, Body::CredentialPosted(posted))].into_iter().chain(after).collect();
             Decision { drafts, ..Decision::reply(Reply::Settled { seq: state.head + 1 }) }
@@ -165,7 +171,8 @@ pub(super) fn end_fetch(state: &State, pending: Seq, outcome: FetchOutcome, now:
             entry.secret = app.filter(|app| !app.removed && app.secret < pending).map(|_| token);
             let erase = app.and_then(|app| app.credential.previous).into_iter().collect();
             let reply = Reply::Settled { seq: state.head + 1 };
-            let drafts = [entry].into_iter().chain(penalty::passed(state, pending, found)).collect();
+            let after = penalty::passed(state, pending, found, now, process);
+            let drafts = [entry].into_iter().chain(after).collect();
             Decision { drafts, erase, ..Decision::reply(reply) }
         }
     }

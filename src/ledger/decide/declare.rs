@@ -159,6 +159,6 @@ pub(super) fn clear_penalty(state: &State, started: Seq) -> Decision {
         Blocks::EgressIp => (None, None),
     };
     let refs = Refs { corp, app, api: Some(blocked.api), api_key: None };
-    let body = Body::PenaltyCleared(PenaltyEnded { started, reason: "cleared".to_owned() });
+    let body = Body::PenaltyCleared(PenaltyEnded { started, reason: "cleared".to_owned(), drift: None });
     Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
 }

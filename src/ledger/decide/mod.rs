@@ -6,6 +6,8 @@ mod ask;
 mod call;
 mod credential;
 mod declare;
+mod keys;
+mod learned;
 mod penalty;
 mod reconcile;
 mod settle;
@@ -14,6 +16,7 @@ mod time;
 use std::collections::BTreeSet;
 
 pub use call::BLOCKED;
+pub use keys::OWN_RULES_MAX;
 pub use penalty::until_midnight;
 pub use time::{ClockReading, decide_time, now};
 
@@ -66,6 +69,11 @@ impl Decision {
     }
 }
 
+/// It is so already; `seq` says so.
+fn unchanged(seq: Seq) -> Decision {
+    Decision::reply(Reply::Done { seq, changed: false })
+}
+
 fn draft(refs: Refs, body: Body) -> Draft {
     Draft { refs, body, secret: None }
 }
@@ -85,8 +93,9 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
                 done,
             )
         }
-        Command::StartProcess { instance, pid, egress_ip, version } => {
-            let body = Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version });
+        Command::StartProcess { instance, pid, egress_ip, version, learn_caps_after } => {
+            let started = ProcessStarted { instance, pid, egress_ip, version, learn_caps_after };
+            let body = Body::ProcessStarted(started);
             Decision::one(Refs::default(), body, done)
         }
         Command::EndProcess { process, how } => end_process(state, process, how),
@@ -98,7 +107,9 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Check(admit) => call::check(state, admit, now, process),
         // Each changes what the next one sees, so whoever applies decides them one by one.
         Command::Together(_) => Decision::invalid("these commands are decided one by one"),
-        Command::Settle { pending, outcome, caller } => settle::settle(state, pending, &outcome, caller, now),
+        Command::Settle { pending, outcome, caller } => {
+            settle::settle(state, pending, &outcome, caller, now, process)
+        }
         Command::Learn { app, size, call } => declare::learn(state, app, size, call, now),
         Command::DeclareSize { corp_id, agent_id, size, by } => {
             declare::size(state, &corp_id, agent_id.as_deref(), size, by)
@@ -113,13 +124,16 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
             Decision::one(Refs::default(), body, done)
         }
         Command::ClearPenalty { started } => declare::clear_penalty(state, started),
+        Command::RestoreCap { learned } => learned::restore(state, learned),
         Command::FlushRefusals { refusal, count, errcode, used, cap } => {
             call::flush_refusals(refusal, count, errcode, used, cap)
         }
         Command::BeginFetch { app, why, timeout_ms } => {
             credential::begin_fetch(state, app, why, timeout_ms, now, process)
         }
-        Command::EndFetch { pending, outcome } => credential::end_fetch(state, pending, outcome, now),
+        Command::EndFetch { pending, outcome } => {
+            credential::end_fetch(state, pending, outcome, now, process)
+        }
         Command::Invalidate { credential, app, errcode, call } => {
             credential::invalidate(state, app, credential, errcode, call, now)
         }

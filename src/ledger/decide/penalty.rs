@@ -13,7 +13,7 @@ use crate::quota::{Dimension, Limit, Mode, Reading, Window};
 use crate::wecom::catalogue::Credential;
 use crate::wecom::errcodes::{self, BUSY, CONCURRENCY_LIMIT};
 
-use super::{draft, refs_of};
+use super::{draft, learned, refs_of};
 
 /// A limit of which we had counted this many percent is taken for the one that WeCom means.
 const NEARLY_FULL_PERCENT: u64 = 90;
@@ -74,7 +74,13 @@ pub(super) fn start(
         limit: meant.map(|(limit, _)| limit.name.to_string()),
         counted: limits
             .iter()
-            .map(|(limit, it)| Counted { limit: limit.name.to_string(), used: it.used, cap: it.cap })
+            .map(|(limit, it)| Counted {
+                limit: limit.name.to_string(),
+                used: it.used,
+                cap: it.cap,
+                in_flight: it.in_flight,
+                rule: it.rule,
+            })
             .collect(),
     };
     Some(draft(refs_of(pending), Body::PenaltyStarted(body)))
@@ -90,11 +96,23 @@ pub(super) fn lets_in(errcode: Option<i64>, http_status: u16, whole: bool) -> bo
     }
 }
 
-/// The call that tried was let in: the block is over.
-pub(super) fn passed(state: &State, seq: Seq, pending: &Pending) -> Option<Draft> {
-    let (_, penalty) = state.penalties.probed_by(seq, pending)?;
-    let ended = PenaltyEnded { started: penalty.started, reason: "probe_passed".to_owned() };
-    Some(draft(refs_of(pending), Body::PenaltyEnded(ended)))
+/// The call that tried was let in: the block is over, and maybe a lower cap has been learned. `process`: the one that
+/// asks, whose setting says whether that is wanted.
+pub(super) fn passed(
+    state: &State,
+    seq: Seq,
+    pending: &Pending,
+    now: Now,
+    process: Option<Seq>,
+) -> Vec<Draft> {
+    let Some((blocked, penalty)) = state.penalties.probed_by(seq, pending) else { return Vec::new() };
+    let (about, drift) = learned::drift(state, blocked, penalty).unzip();
+    let after = process.and_then(|process| state.processes.get(&process)?.learn_caps_after);
+    let lowered = about.as_ref().zip(drift.as_ref()).zip(after);
+    let lowered =
+        lowered.and_then(|((about, drift), after)| learned::lowered(state, about, drift, after, now));
+    let ended = PenaltyEnded { started: penalty.started, reason: "probe_passed".to_owned(), drift };
+    [draft(refs_of(pending), Body::PenaltyEnded(ended))].into_iter().chain(lowered).collect()
 }
 
 /// Whether WeCom answers with this errcode when such a limit is used up.
@@ -108,11 +126,19 @@ fn can_be_meant(limit: &Limit, errcode: i64) -> bool {
 
 /// The fullest limit, if it is nearly full.
 fn meant<'a, 'b>(limits: &'b [(&'a Limit, Reading)]) -> Option<&'b (&'a Limit, Reading)> {
-    let share = |it: &Reading| u128::from(it.used) * 1_000_000 / u128::from(it.cap.max(1));
     limits
         .iter()
-        .filter(|(_, it)| it.used.saturating_mul(100) >= it.cap.saturating_mul(NEARLY_FULL_PERCENT))
-        .max_by_key(|(_, it)| share(it))
+        .filter(|(_, it)| is_nearly_full(it.used, it.cap))
+        .max_by_key(|(_, it)| share(it.used, it.cap))
+}
+
+pub(super) fn is_nearly_full(used: u64, cap: u64) -> bool {
+    used.saturating_mul(100) >= cap.saturating_mul(NEARLY_FULL_PERCENT)
+}
+
+/// Of the cap, in millionths.
+pub(super) fn share(used: u64, cap: u64) -> u128 {
+    u128::from(used) * 1_000_000 / u128::from(cap.max(1))
 }
 
 fn blocks(limit: &Limit) -> Blocks {
@@ -144,7 +170,7 @@ fn level(
     }
 }
 
-fn level_of(limit: &Limit) -> PenaltyLevel {
+pub(super) fn level_of(limit: &Limit) -> PenaltyLevel {
     match limit.window.longest_ms() {
         // No time is documented where the window has none.
         None => PenaltyLevel::Minute,

@@ -18,6 +18,7 @@ pub(super) fn settle(
     outcome: &Outcome,
     caller: Option<Caller>,
     now: Now,
+    process: Option<Seq>,
 ) -> Decision {
     let (found, late) = match (state.pendings.get(&pending), state.expired.get(&pending)) {
         (Some(found), _) if found.what != PendingWhat::Fetch => (found, false),
@@ -69,7 +70,7 @@ pub(super) fn settle(
     let reply = Reply::Settled { seq: state.head + 1 };
     match body {
         Some(body) => {
-            let after = after(state, pending, found, outcome, now).filter(|_| !late);
+            let after = if late { Vec::new() } else { after(state, pending, found, outcome, now, process) };
             let drafts = [draft(refs_of(found), body)].into_iter().chain(after).collect();
             Decision { drafts, ..Decision::reply(reply) }
         }
@@ -80,14 +81,25 @@ pub(super) fn settle(
 }
 
 /// What else an outcome means: that WeCom blocks now, or does no more.
-fn after(state: &State, seq: Seq, pending: &Pending, outcome: &Outcome, now: Now) -> Option<Draft> {
-    let Outcome::Posted { errcode, http_status, answer, .. } = outcome else { return None };
+fn after(
+    state: &State,
+    seq: Seq,
+    pending: &Pending,
+    outcome: &Outcome,
+    now: Now,
+    process: Option<Seq>,
+) -> Vec<Draft> {
+    let Outcome::Posted { errcode, http_status, answer, .. } = outcome else { return Vec::new() };
     if let Some(errcode) = errcode.filter(|&errcode| errcodes::starts_penalty(errcode)) {
         let words = Words { hint: answer.hint.as_deref(), from_ip: answer.from_ip.as_deref() };
-        return penalty::start(state, seq, pending, errcode, &words, now);
+        return penalty::start(state, seq, pending, errcode, &words, now).into_iter().collect();
     }
     let whole = answer.incomplete.is_none();
-    penalty::lets_in(*errcode, *http_status, whole).then(|| penalty::passed(state, seq, pending)).flatten()
+    if penalty::lets_in(*errcode, *http_status, whole) {
+        penalty::passed(state, seq, pending, now, process)
+    } else {
+        Vec::new()
+    }
 }
 
 /// What a call turned out to take, of what was reserved.

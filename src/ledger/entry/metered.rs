@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::quota::Rule;
+
 use super::Seq;
 
 /// How many members something has, which bounds what a message to it costs.
@@ -105,6 +107,12 @@ pub struct Counted {
     pub limit: String,
     pub used: u64,
     pub cap: u64,
+    /// The part of `used` that had no outcome yet, the refused call among it: WeCom had not let it through for sure.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Whose number `cap` is.
+    #[serde(default)]
+    pub rule: Rule,
 }
 
 /// How long WeCom blocks, by the window that was exceeded.
@@ -150,6 +158,38 @@ pub struct PenaltyEnded {
     pub started: Seq,
     /// `probe_passed` or `cleared`.
     pub reason: String,
+    /// WeCom was full long before we were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+}
+
+/// WeCom said that a limit is used up while we had counted clearly less than its cap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The `penalty.started` entry of the refusal with which it began.
+    pub incident: Seq,
+    pub limit: String,
+    pub cap: u64,
+    /// What WeCom had let through of our calls.
+    pub accepted: u64,
+}
+
+/// WeCom was full early again and again: for one key of a limit a lower cap holds from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapLearned {
+    pub limit: String,
+    pub cap: u64,
+    /// What held before.
+    pub before: u64,
+    /// Why: the largest `accepted` of them is the cap.
+    pub drifts: Vec<Drift>,
+}
+
+/// An operator knows better: the cap that was learned holds no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapRestored {
+    /// The `cap.learned` entry.
+    pub learned: Seq,
 }
 
 /// A limit is used up to a threshold.

@@ -6,10 +6,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::ledger::command::{
-    Admit, Caller, Command, FetchReason, InLine, Outcome, Refusal, Reply, Unauthorized,
+    Admit, ApiKeyTerms, Caller, Command, FetchReason, InLine, Outcome, Refusal, Reply, Unauthorized,
 };
 use crate::ledger::committer::{self, Registration};
-use crate::ledger::entry::{AnswerNotes, Body, Priority, Scope, Seq};
+use crate::ledger::entry::{AnswerNotes, Body, Scope, Seq};
 use crate::ledger::{Kind, LedgerError, LedgerHandle, Row};
 use crate::vault::Vault;
 
@@ -35,7 +35,8 @@ pub(super) async fn serve(disk: &Disk, clock: &TestClock, owner: u32) -> Served 
     let log = MemoryLog::new(disk, owner);
     let plan = log.plan.clone();
     let vault = Arc::new(Vault::from_master(&[7; 32]).unwrap());
-    let registration = Registration { instance: format!("i{owner}"), egress_ip: "192.0.2.1".to_owned() };
+    let (instance, egress_ip) = (format!("i{owner}"), "192.0.2.1".to_owned());
+    let registration = Registration { instance, egress_ip, learn_caps_after: None };
     let registration = (owner > 0).then_some(registration);
     let ledger = committer::start(log, vault, Arc::new(clock.clone()), registration, None).await.unwrap();
     Served { ledger, plan }
@@ -69,8 +70,8 @@ impl Fixture {
         let app = done(cli.decide(Command::PutApp { corp_id, agent_id, secret, fingerprint: [1; 32] }).await);
         let (name, scopes) = ("key".to_owned(), vec![Scope::Call]);
         let apis = vec!["message/*".to_owned()];
-        let (apps, priority) = (vec![], Priority::default());
-        let create = Command::CreateApiKey { name, scopes, apps, apis, fingerprint: [2; 32], priority };
+        let terms = ApiKeyTerms { name, scopes, apis, ..ApiKeyTerms::default() };
+        let create = Command::CreateApiKey { terms, fingerprint: [2; 32] };
         let key = done(cli.decide(create).await);
         cli.stop().await;
         Self { disk, clock, app, key }

@@ -21,6 +21,7 @@ fn standing() -> Standing {
         limit: Arc::from(LIMIT),
         cap: 5,
         used: 5,
+        in_flight: 0,
         remaining: 0,
         window: Window::Sliding { ms: 60_000 },
         resets_at: Some(1_000),

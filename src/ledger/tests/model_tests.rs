@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use crate::ledger::command::{
-    Admit, ApiKeyChange, Caller, Command, FetchOutcome, FetchReason, InLine, Outcome, Refusal, Reply,
+    Admit, ApiKeyChange, ApiKeyEdit, ApiKeyTerms, Caller, Command, FetchOutcome, FetchReason, InLine,
+    Outcome, OwnChange, OwnNumber, Refusal, Reply,
 };
-use crate::ledger::entry::{AnswerNotes, ApiKeySet, Priority, Scope, Seq};
+use crate::ledger::entry::{AnswerNotes, Priority, Scope, Seq};
 use crate::quota::Operator;
 
 use super::naive::Call;
@@ -149,19 +150,21 @@ fn admin(world: &World, op: &Op) -> Option<Command> {
             Command::RemoveApp { corp_id, agent_id }
         }
         Op::CreateKey { limited_to } => Command::CreateApiKey {
-            name: "key".to_owned(),
-            scopes: vec![Scope::Call],
-            apps: limited_to.map(|app| format!("{}/{}", APPS[app].0, APPS[app].1)).into_iter().collect(),
-            apis: vec![],
+            terms: ApiKeyTerms {
+                name: "key".to_owned(),
+                scopes: vec![Scope::Call],
+                apps: limited_to.map(|app| format!("{}/{}", APPS[app].0, APPS[app].1)).into_iter().collect(),
+                priority: Priority::Batch,
+                ..ApiKeyTerms::default()
+            },
             fingerprint: [world.rows.len() as u8; 32],
-            priority: Priority::Batch,
         },
         Op::SetKey(key, change) => {
             let keys: Vec<Seq> = world.naive.tokens.keys.keys().copied().collect();
             let change = match change {
                 0 => ApiKeyChange::Revoke,
                 1 | 2 => ApiKeyChange::Pause,
-                3 => ApiKeyChange::Set(ApiKeySet { priority: Some(Priority::Critical) }),
+                3 => ApiKeyChange::Set(ApiKeyEdit { priority: Some(Priority::Critical), own: vec![] }),
                 _ => ApiKeyChange::Resume,
             };
             Command::SetApiKey { api_key: keys[key % keys.len()], change }
@@ -169,6 +172,21 @@ fn admin(world: &World, op: &Op) -> Option<Command> {
         Op::Cap(corp, hour, cap) => {
             let limit = if hour { "corp-api-hour" } else { "corp-api-minute" }.to_owned();
             Command::PutCap { corp_id: format!("corp{corp}"), limit, cap }
+        }
+        Op::Own(key, hour, number, share) => {
+            let keys: Vec<Seq> = world.naive.tokens.keys.keys().copied().collect();
+            let limit = if hour { "corp-api-hour" } else { "corp-api-minute" }.to_owned();
+            let number = if share {
+                OwnNumber::MaxSharePercent(number.map(|number| number as u8 * 20))
+            } else {
+                OwnNumber::Cap(number)
+            };
+            let change = ApiKeyEdit { priority: None, own: vec![OwnChange { limit, number }] };
+            Command::SetApiKey { api_key: keys[key % keys.len()], change: ApiKeyChange::Set(change) }
+        }
+        Op::RestoreCap(which) => {
+            let learned = &world.naive.learned;
+            Command::RestoreCap { learned: learned.get(which % learned.len().max(1)).map_or(9, |it| it.seq) }
         }
         Op::Operator(provider) => Command::PutLimits {
             own: None,
@@ -252,9 +270,10 @@ fn expected(world: &World, who: usize, command: &Command, reply: &Reply) {
             assert!(key.apps.is_empty() || key.apps.contains(&admit.app));
         }
         (Command::Admit(_), Reply::Refused(Refusal::Limit { reading, key, .. })) => {
-            let counted = world.naive.usage(key.corp, key.api.unwrap(), &reading.limit, tick);
+            let (api, rule) = (key.api.unwrap(), reading.rule);
+            let counted = world.naive.usage(key.corp, api, key.api_key, &reading.limit, rule, tick);
             assert_eq!(Some((reading.used, reading.cap)), counted);
-            assert!(!world.naive.has_room(key.corp, key.api.unwrap(), tick));
+            assert!(!world.naive.has_room(key.corp, api, key.api_key, tick));
         }
         (Command::Issue { app, .. }, Reply::Issued { credential, .. })
         | (Command::BeginFetch { app, .. }, Reply::Have { credential }) => {

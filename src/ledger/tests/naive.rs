@@ -1,9 +1,10 @@
 //! The naive model: reads the durable rows as a plain list and recounts everything, without `apply`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ledger::entry::{Blocks, Body, Entry, Seq};
+use crate::ledger::entry::{Blocks, Body, Entry, OwnRule, Seq};
 use crate::ledger::state::EXPIRY_MARGIN_MS;
+use crate::quota::{Own, Rule};
 
 use super::machine::WALL;
 use super::naive_tokens::Tokens;
@@ -17,6 +18,7 @@ pub(super) struct Call {
     pub(super) seq: Seq,
     pub(super) corp: Seq,
     pub(super) api: Seq,
+    api_key: Option<Seq>,
     pub(super) process: Option<Seq>,
     pub(super) fetch: bool,
     /// When it was admitted, in true time.
@@ -36,6 +38,22 @@ pub(super) struct End {
     arrival: i64,
 }
 
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub(super) seq: Seq,
+    of: (Seq, Seq, String),
+    cap: u64,
+}
+
+/// An API key's own rule for a limit.
+#[derive(Debug)]
+struct Owned {
+    own: Own,
+    /// Calls that were under way when the rule began.
+    under_way: BTreeSet<Seq>,
+    begun: Seq,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Naive {
     pub(super) calls: Vec<Call>,
@@ -43,6 +61,10 @@ pub(super) struct Naive {
     /// WeCom's blocks: (API, whose calls, until when), and the call that tries afterwards.
     blocks: BTreeMap<(Seq, Blocks, Seq), (Seq, i64)>,
     caps: BTreeMap<(Seq, String), u64>,
+    /// Those in force.
+    pub(super) learned: Vec<Learned>,
+    /// By API key and limit.
+    owns: BTreeMap<(Seq, String), Owned>,
     head: Seq,
     tick: i64,
     at: i64,
@@ -96,6 +118,14 @@ impl Naive {
                 };
                 self.caps = x.overrides.iter().map(cap).collect();
             }
+            Body::ApiKeySet(x) => x.own.iter().for_each(|rule| self.own(entry, rule)),
+            Body::ApiKeyRevoked => self.owns.retain(|(key, _), _| Some(*key) != entry.refs.api_key),
+            Body::CapLearned(x) => {
+                let of = (entry.refs.corp.unwrap(), entry.refs.api.unwrap(), x.limit.clone());
+                self.learned.retain(|it| it.of != of);
+                self.learned.push(Learned { seq: entry.seq, of, cap: x.cap });
+            }
+            Body::CapRestored(x) => self.learned.retain(|it| it.seq != x.learned),
             Body::PenaltyStarted(x) => {
                 let key = (entry.refs.api.unwrap(), x.blocks, x.whose);
                 self.blocks.insert(key, (entry.seq, x.until_tick));
@@ -108,6 +138,18 @@ impl Naive {
         self.tokens.observe(entry);
     }
 
+    fn own(&mut self, entry: &Entry, rule: &OwnRule) {
+        let key = (entry.refs.api_key.unwrap(), rule.limit.clone());
+        match (rule.own(), self.owns.get_mut(&key)) {
+            (None, _) => drop(self.owns.remove(&key)),
+            (Some(own), Some(known)) => known.own = own,
+            (Some(own), None) => {
+                let under_way = self.pendings().map(|call| call.seq).collect();
+                self.owns.insert(key, Owned { own, under_way, begun: entry.seq });
+            }
+        }
+    }
+
     fn begin(&mut self, entry: &Entry, fetch: bool, real: i64) {
         let (corp, api) = (entry.refs.corp.unwrap(), entry.refs.api.unwrap());
         if let Some(&(started, until)) = self.blocks.get(&(api, Blocks::Corp, corp)) {
@@ -115,17 +157,18 @@ impl Naive {
             let trying = self.pendings().filter(|call| (call.corp, call.api) == (corp, api));
             assert_eq!(trying.filter(|call| call.seq > started).count(), 0, "two try at once: {entry:?}");
         }
-        assert!(self.has_room(corp, api, entry.tick), "admitted over a limit: {entry:?}");
+        assert!(self.has_room(corp, api, entry.refs.api_key, entry.tick), "admitted over a limit: {entry:?}");
         self.calls.push(Call {
             seq: entry.seq,
             corp,
             api,
+            api_key: entry.refs.api_key,
             process: entry.process,
             fetch,
             real,
             end: None,
             late: false,
-            caps: self.caps_of(corp),
+            caps: self.caps_of(corp, api),
         });
     }
 
@@ -144,18 +187,21 @@ impl Naive {
         call.end = Some(End { tick: entry.tick + margin, voided: false, expired, arrival });
     }
 
-    fn caps_of(&self, corp: Seq) -> [u64; 2] {
+    fn caps_of(&self, corp: Seq, api: Seq) -> [u64; 2] {
         WINDOWS.map(|(name, _, cap)| {
             let own = [corp, 0].into_iter().find_map(|corp| self.caps.get(&(corp, name.to_owned())));
-            own.copied().unwrap_or(cap)
+            let of = (corp, api, name.to_owned());
+            let learned = self.learned.iter().find(|it| it.of == of).map_or(u64::MAX, |it| it.cap);
+            own.copied().unwrap_or(cap).min(learned)
         })
     }
 
     /// What a limit has used by the rule of the buckets, at a tick.
-    fn used(&self, corp: Seq, api: Seq, window: i64, tick: i64) -> u64 {
+    fn used(&self, corp: Seq, api: Seq, window: i64, tick: i64, counts: impl Fn(&Call) -> bool) -> u64 {
         let width = window / 100;
         let occupies = |call: &&Call| {
             (call.corp, call.api) == (corp, api)
+                && counts(call)
                 && call.end.is_none_or(|end| {
                     !end.voided && tick < end.tick.div_euclid(width) * width + width + window
                 })
@@ -163,16 +209,44 @@ impl Naive {
         self.calls.iter().filter(occupies).count() as u64
     }
 
-    /// Whether one more call passes every limit.
-    pub(super) fn has_room(&self, corp: Seq, api: Seq, tick: i64) -> bool {
-        let caps = self.caps_of(corp);
-        WINDOWS.iter().zip(caps).all(|(&(_, window, _), cap)| self.used(corp, api, window, tick) < cap)
+    /// What the API key's own rule for a limit has used, and what it may.
+    fn owned(&self, corp: Seq, api: Seq, api_key: Option<Seq>, at: usize, tick: i64) -> Option<(u64, u64)> {
+        let (name, window, _) = WINDOWS[at];
+        let Owned { own, under_way, begun } = self.owns.get(&(api_key?, name.to_owned()))?;
+        let counts =
+            |call: &Call| call.api_key == api_key && (call.seq > *begun || under_way.contains(&call.seq));
+        let share =
+            own.max_share_percent.map(|percent| self.caps_of(corp, api)[at] * u64::from(percent) / 100);
+        let cap = own.cap.into_iter().chain(share).min()?;
+        Some((self.used(corp, api, window, tick, counts), cap))
     }
 
-    /// The usage of one limit by its name.
-    pub(super) fn usage(&self, corp: Seq, api: Seq, limit: &str, tick: i64) -> Option<(u64, u64)> {
+    /// Whether one more call passes every limit.
+    pub(super) fn has_room(&self, corp: Seq, api: Seq, api_key: Option<Seq>, tick: i64) -> bool {
+        let caps = self.caps_of(corp, api);
+        (0..WINDOWS.len()).all(|at| {
+            let owned = self.owned(corp, api, api_key, at, tick);
+            self.used(corp, api, WINDOWS[at].1, tick, |_| true) < caps[at]
+                && owned.is_none_or(|(used, cap)| used < cap)
+        })
+    }
+
+    /// The usage of one limit by its name, or of the API key's own rule for it.
+    pub(super) fn usage(
+        &self,
+        corp: Seq,
+        api: Seq,
+        api_key: Option<Seq>,
+        limit: &str,
+        rule: Rule,
+        tick: i64,
+    ) -> Option<(u64, u64)> {
         let at = WINDOWS.iter().position(|(name, _, _)| *name == limit)?;
-        Some((self.used(corp, api, WINDOWS[at].1, tick), self.caps_of(corp)[at]))
+        if rule.is_of_api_key() {
+            return self.owned(corp, api, api_key, at, tick);
+        }
+        let used = self.used(corp, api, WINDOWS[at].1, tick, |_| true);
+        Some((used, self.caps_of(corp, api)[at]))
     }
 
     /// I3: in no interval of true time, wherever it begins, did more than the cap reach WeCom. Where the cap was

@@ -26,6 +26,10 @@ pub(super) enum Op {
     },
     SetKey(usize, u8),
     Cap(usize, bool, Option<u64>),
+    /// What an API key may use of a limit: a cap, or a share.
+    Own(usize, bool, Option<u64>, bool),
+    /// Takes a learned cap back.
+    RestoreCap(usize),
     Operator(bool),
     Admit {
         by: usize,
@@ -102,6 +106,9 @@ fn admin() -> impl Strategy<Value = Op> {
         4 => (0..2_usize, any::<bool>(), proptest::option::of(0..9_u64))
             .prop_map(|(corp, hour, cap)| Op::Cap(corp, hour, cap)),
         1 => any::<bool>().prop_map(Op::Operator),
+        3 => (0..8_usize, any::<bool>(), proptest::option::of(1..6_u64), any::<bool>())
+            .prop_map(|(key, hour, number, share)| Op::Own(key, hour, number, share)),
+        1 => (0..4_usize).prop_map(Op::RestoreCap),
     ]
 }
 

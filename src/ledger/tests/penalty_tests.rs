@@ -12,7 +12,7 @@ use super::ops::Fate;
 use super::rule_tests::{act, begin, fetch, put_app, refused, token, world};
 use super::world::World;
 
-fn admit(world: &World, app: Seq, api: &str) -> Command {
+pub(super) fn admit(world: &World, app: Seq, api: &str) -> Command {
     Command::Admit(Admit {
         caller: Caller::Secret(world.naive.tokens.apps[&app].secret),
         app,
@@ -30,11 +30,11 @@ fn admit(world: &World, app: Seq, api: &str) -> Command {
     })
 }
 
-fn call(world: &mut World, app: Seq) -> Seq {
+pub(super) fn call(world: &mut World, app: Seq) -> Seq {
     call_of(world, app, "user/get")
 }
 
-fn call_of(world: &mut World, app: Seq, api: &str) -> Seq {
+pub(super) fn call_of(world: &mut World, app: Seq, api: &str) -> Seq {
     let admit = admit(world, app, api);
     match act(world, admit) {
         Reply::Admitted { pending, .. } => pending,
@@ -55,11 +55,11 @@ fn held(world: &mut World, app: Seq) -> Option<i64> {
     }
 }
 
-fn voided() -> Outcome {
+pub(super) fn voided() -> Outcome {
     Outcome::Voided { reason: "not sent".to_owned() }
 }
 
-fn posted(errcode: Option<i64>) -> Outcome {
+pub(super) fn posted(errcode: Option<i64>) -> Outcome {
     let (hint, from_ip) = (Some("[1]".to_owned()), Some("192.0.2.9".to_owned()));
     let answer = AnswerNotes { hint, from_ip, ..AnswerNotes::default() };
     Outcome::Posted {
@@ -73,18 +73,18 @@ fn posted(errcode: Option<i64>) -> Outcome {
     }
 }
 
-fn settle(world: &mut World, pending: Seq, outcome: Outcome) {
+pub(super) fn settle(world: &mut World, pending: Seq, outcome: Outcome) {
     let reply = act(world, Command::Settle { pending, outcome, caller: None });
     assert!(matches!(reply, Reply::Settled { .. }), "{reply:?}");
 }
 
 /// A call that WeCom answers so.
-fn answered(world: &mut World, app: Seq, errcode: i64) {
+pub(super) fn answered(world: &mut World, app: Seq, errcode: i64) {
     let pending = call(world, app);
     settle(world, pending, posted(Some(errcode)));
 }
 
-fn started(world: &World) -> Vec<(Seq, i64, PenaltyStarted)> {
+pub(super) fn started(world: &World) -> Vec<(Seq, i64, PenaltyStarted)> {
     let entries = world.rows.iter().map(|row| row.entry().unwrap());
     let penalty = |entry: crate::ledger::entry::Entry| match entry.body {
         Body::PenaltyStarted(x) => Some((entry.seq, entry.tick, x)),
@@ -99,11 +99,11 @@ fn newest(world: &World) -> (PenaltyLevel, i64) {
     (x.level, x.until_tick - tick)
 }
 
-fn count(world: &World, kind: Kind) -> usize {
+pub(super) fn count(world: &World, kind: Kind) -> usize {
     world.rows.iter().filter(|row| row.kind == kind).count()
 }
 
-fn cap(world: &mut World, limit: &str, cap: u64) {
+pub(super) fn cap(world: &mut World, limit: &str, cap: u64) {
     let (corp_id, limit) = ("corp".to_owned(), limit.to_owned());
     act(world, Command::PutCap { corp_id, limit, cap: Some(cap) });
 }

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, NotSent, Outcome, Refusal, Reply};
+use crate::ledger::command::{
+    Admit, ApiKeyTerms, Ask, Caller, Command, InLine, NotSent, Outcome, Refusal, Reply,
+};
 use crate::ledger::entry::{AnswerNotes, Priority, Scope, Seq};
 use crate::quota::Rule;
 
@@ -68,7 +70,8 @@ impl Shop {
         let keys = PRIORITIES.map(|priority| {
             let (name, fingerprint) = ("key".to_owned(), [priority as u8 + 1; 32]);
             let (scopes, apps, apis) = (vec![Scope::Call], vec![], vec![]);
-            let create = Command::CreateApiKey { name, scopes, apps, apis, fingerprint, priority };
+            let terms = ApiKeyTerms { name, scopes, apps, apis, priority, own: vec![] };
+            let create = Command::CreateApiKey { terms, fingerprint };
             match act(&mut world, create) {
                 Reply::Done { seq, .. } => seq,
                 other => panic!("{other:?}"),
@@ -151,7 +154,7 @@ impl Shop {
         let tick = crate::ledger::decide::now(state, &self.world.machine.reading()).tick;
         let api = state.directory.api(API).unwrap();
         let corp = state.directory.corp_by_id["corp"];
-        let (used, cap) = self.world.naive.usage(corp, api, LIMIT, tick).unwrap();
+        let (used, cap) = self.world.naive.usage(corp, api, None, LIMIT, Rule::Limit, tick).unwrap();
         // Rounded up: a reserve of one percent is one call.
         let reserved = (cap * u64::from(self.percent)).div_ceil(100);
         let allowed = if priority == Priority::Critical { cap } else { cap - reserved };

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::ledger::canonical::{Names, line};
 use crate::ledger::entry::*;
 use crate::ledger::{Kind, Row};
-use crate::quota::{Cost, Day, Operator, Unit};
+use crate::quota::{Cost, Day, Operator, Rule, Unit};
 
 use super::config;
 
@@ -60,12 +60,27 @@ fn seq() -> impl Strategy<Value = Seq> {
     1..(i64::MAX as u64)
 }
 
+fn rule() -> impl Strategy<Value = Rule> {
+    proptest::sample::select(&[Rule::Limit, Rule::Share, Rule::Own, Rule::Reserve, Rule::Learned])
+}
+
+fn rules() -> impl Strategy<Value = Vec<OwnRule>> {
+    let numbers = (proptest::option::of(any::<u64>()), proptest::option::of(any::<u8>()));
+    let rule = (text(), numbers).prop_map(|(limit, (cap, max_share_percent))| OwnRule {
+        limit,
+        cap,
+        max_share_percent,
+    });
+    proptest::collection::vec(rule, 0..3)
+}
+
 fn introducing() -> impl Strategy<Value = Body> {
     let scopes = proptest::sample::subsequence(Scope::NAMES.to_vec(), 0..6)
         .prop_map(|names| names.into_iter().map(|(_, scope)| scope).collect::<Vec<_>>());
     let texts = proptest::collection::vec(text(), 0..3);
     let priority = || proptest::sample::select(Priority::NAMES).prop_map(|(_, priority)| priority);
-    let key = (text(), scopes, proptest::collection::vec(seq(), 0..3), texts, any::<[u8; 32]>(), priority());
+    let apps = proptest::collection::vec(seq(), 0..3);
+    let key = (text(), scopes, apps, texts, any::<[u8; 32]>(), priority(), rules());
     let own = (proptest::option::of(seq()), text(), any::<u64>())
         .prop_map(|(corp, limit, cap)| CapOverride { corp, limit, cap });
     prop_oneof![
@@ -75,19 +90,22 @@ fn introducing() -> impl Strategy<Value = Body> {
         (text(), any::<i64>())
             .prop_map(|(boot_id, offset_ms)| Body::ClockBooted(ClockBooted { boot_id, offset_ms })),
         any::<i64>().prop_map(|step_ms| Body::ClockStepped(ClockStepped { step_ms })),
-        (text(), any::<u32>(), text(), text()).prop_map(|(instance, pid, egress_ip, version)| {
-            Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version })
-        }),
+        (text(), any::<u32>(), text(), text(), proptest::option::of(any::<u8>())).prop_map(
+            |(instance, pid, egress_ip, version, learn_caps_after)| {
+                Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version, learn_caps_after })
+            }
+        ),
         (seq(), text()).prop_map(|(ended, how)| Body::ProcessEnded(ProcessEnded { ended, how })),
         text().prop_map(|reason| Body::StoreRecovered(StoreRecovered { reason })),
         (text(), any::<bool>()).prop_map(|(name, known)| Body::ApiNamed(ApiNamed { name, known })),
         (text(), any::<u64>()).prop_map(|(id, account_cap)| Body::CorpPut(CorpPut { id, account_cap })),
         (text(), any::<[u8; 32]>())
             .prop_map(|(id, secret_fingerprint)| Body::AppPut(AppPut { id, secret_fingerprint })),
-        key.prop_map(|(name, scopes, apps, apis, fingerprint, priority)| {
-            Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps, apis, fingerprint, priority })
+        key.prop_map(|(name, scopes, apps, apis, fingerprint, priority, own)| {
+            Body::ApiKeyCreated(ApiKeyCreated { name, scopes, apps, apis, fingerprint, priority, own })
         }),
-        proptest::option::of(priority()).prop_map(|priority| Body::ApiKeySet(ApiKeySet { priority })),
+        (proptest::option::of(priority()), rules())
+            .prop_map(|(priority, own)| Body::ApiKeySet(ApiKeySet { priority, own })),
         (text(), any::<bool>(), proptest::collection::vec(own, 0..3)).prop_map(
             |(profile, one, overrides)| {
                 let operator = if one { Operator::Corp } else { Operator::Provider };
@@ -193,9 +211,9 @@ fn call() -> impl Strategy<Value = Body> {
         ended().prop_map(Body::CallVoided),
         ended().prop_map(Body::CallExpired),
         ended().prop_map(Body::CredentialExpired),
-        (text(), any::<i64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
-            |(limit, errcode, used, cap, count)| {
-                Body::CallRefused(CallRefused { limit, errcode, used, cap, count })
+        (text(), rule(), any::<i64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+            |(limit, rule, errcode, used, cap, count)| {
+                Body::CallRefused(CallRefused { limit, rule, errcode, used, cap, count })
             }
         ),
     ]
@@ -232,8 +250,8 @@ fn metered() -> impl Strategy<Value = Body> {
         UsageDeclared, UsageReconciled,
     };
     let note = || proptest::option::of(text());
-    let counted =
-        (text(), any::<u64>(), any::<u64>()).prop_map(|(limit, used, cap)| Counted { limit, used, cap });
+    let counted = (text(), any::<u64>(), any::<u64>(), any::<u64>(), rule())
+        .prop_map(|(limit, used, cap, in_flight, rule)| Counted { limit, used, cap, in_flight, rule });
     let levels = vec![PenaltyLevel::Concurrent, PenaltyLevel::Minute, PenaltyLevel::Day];
     let level = proptest::sample::select(levels);
     let blocks = proptest::sample::select(&[Blocks::Corp, Blocks::App, Blocks::EgressIp]);
@@ -254,7 +272,23 @@ fn metered() -> impl Strategy<Value = Body> {
             }
         },
     );
-    let ended = || (seq(), text()).prop_map(|(started, reason)| PenaltyEnded { started, reason });
+    let drift = || {
+        (seq(), text(), any::<u64>(), any::<u64>()).prop_map(|(incident, limit, cap, accepted)| Drift {
+            incident,
+            limit,
+            cap,
+            accepted,
+        })
+    };
+    let ended = || {
+        (seq(), text(), proptest::option::of(drift())).prop_map(|(started, reason, drift)| PenaltyEnded {
+            started,
+            reason,
+            drift,
+        })
+    };
+    let learned = (text(), any::<u64>(), any::<u64>(), proptest::collection::vec(drift(), 0..3))
+        .prop_map(|(limit, cap, before, drifts)| CapLearned { limit, cap, before, drifts });
     let unit = proptest::sample::select(&[Unit::PersonTimes, Unit::Accounts]);
     let counts =
         (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()), any::<bool>());
@@ -271,6 +305,8 @@ fn metered() -> impl Strategy<Value = Body> {
         started.prop_map(Body::PenaltyStarted),
         ended().prop_map(Body::PenaltyEnded),
         ended().prop_map(Body::PenaltyCleared),
+        learned.prop_map(Body::CapLearned),
+        seq().prop_map(|learned| Body::CapRestored(CapRestored { learned })),
         (unit, any::<i64>(), text(), any::<u64>()).prop_map(|(unit, amount, note, article)| {
             Body::UsageDeclared(UsageDeclared { unit, amount, note, article })
         }),

@@ -166,6 +166,7 @@ impl World {
             pid: 1,
             egress_ip: format!("192.0.2.{who}"),
             version: "1".to_owned(),
+            learn_caps_after: Some(2),
         };
         let reply = self.command(who, start, fate);
         match reply {

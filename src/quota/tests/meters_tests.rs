@@ -191,7 +191,7 @@ fn usage_shows_the_active_keys_in_order_and_what_is_in_flight() {
     let usage = |tick, filter: Filter<'_>| {
         let rows = meters.usage(at(tick), &filter, |_| 500, |_| "user/get");
         let row = |row: &Usage| {
-            (row.reading.limit.to_string(), row.corp, row.egress_ip, row.reading.used, row.in_flight)
+            (row.reading.limit.to_string(), row.corp, row.egress_ip, row.reading.used, row.reading.in_flight)
         };
         rows.iter().map(row).collect::<Vec<_>>()
     };

@@ -144,6 +144,27 @@ fn calls_in_flight_enter_the_counter_of_a_new_own_rule_and_leave_it() {
 }
 
 #[test]
+fn the_own_rules_of_a_call_are_read_apart_from_its_limits() {
+    let mut meters = meters(&["base | * | corp | calls | 60s | 10", "hour | * | corp | calls | 1h | 99"]);
+    let share = Own { cap: None, max_share_percent: Some(50) };
+    meters.set_own(5, "base", Some(share)).unwrap();
+    assert!(take(&mut meters, &call("a"), at(0)));
+    spend(&mut meters, &call("a"), 2, at(0));
+    let shown = |readings: Vec<Reading>| -> Vec<_> {
+        readings
+            .into_iter()
+            .map(|it| (it.limit.to_string(), it.rule, it.used, it.in_flight, it.cap))
+            .collect()
+    };
+    let own = |key| meters.own_readings(&Facets { api_key: key, ..call("a") }, &Cost::CALL, 500, at(0));
+    assert_eq!(shown(own(5)), [("base".to_owned(), Rule::Share, 3, 1, 5)]);
+    assert_eq!(shown(own(6)), []);
+    assert_eq!(meters.readings(&call("a"), &Cost::CALL, 500, at(0)).len(), 2);
+    assert_eq!(meters.owns_of(5).collect::<Vec<_>>(), [("base", share)]);
+    assert_eq!(meters.owns_of(6).count(), 0);
+}
+
+#[test]
 fn an_own_rule_holds_also_on_a_limit_in_shadow_mode() {
     let mut meters = meters(&["base | * | corp | calls | 60s | 1 | mode = \"shadow\""]);
     meters.set_own(5, "base", Some(Own { cap: Some(3), max_share_percent: None })).unwrap();
@@ -200,6 +221,12 @@ fn a_learned_cap_lowers_one_key_and_can_be_taken_back() {
     meters.set_learned("base", &other, Some(11)).unwrap();
     assert_eq!(refusal(judge(&meters, &other, at(0))).reading.rule, Rule::Limit, "it only lowers");
     assert_eq!(usage(&meters, at(0))[0], ("base".to_owned(), 2, 2, Rule::Learned));
+    assert_eq!(
+        (meters.learned("base", &call("")), meters.cap_of("base", &call(""), 500)),
+        (Some(2), Some(2))
+    );
+    assert_eq!((meters.learned("base", &other), meters.cap_of("base", &other, 500)), (Some(11), Some(10)));
+    assert_eq!((meters.learned("none", &other), meters.cap_of("none", &other, 500)), (None, None));
     meters.set_learned("base", &call(""), None).unwrap();
     assert_eq!(spend(&mut meters, &call("a"), 99, at(0)), 8);
 }

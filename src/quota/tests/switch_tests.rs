@@ -118,13 +118,15 @@ fn settings_and_own_counts_wait_for_a_profile_that_has_their_limit() {
     spend(&mut meters, &image, 4, at(MIDNIGHT));
     switch(&mut meters, &shipped("qyh-2015", Operator::Corp).unwrap(), &[], at(MIDNIGHT));
     spend(&mut meters, &image, 3, at(MIDNIGHT));
+    meters.set_own(5, "uploadimg-month", Some(Own { cap: Some(8), max_share_percent: None })).unwrap();
+    assert_eq!(meters.learned("uploadimg-month", &image), Some(100), "also while no limit has it");
     let reloaded: Meters = postcard::from_bytes(&postcard::to_stdvec(&meters).unwrap()).unwrap();
     assert_eq!(reloaded, meters);
     switch(&mut meters, &wide, &[], at(MIDNIGHT));
     let filter = Filter { limit: Some("uploadimg-month"), ..Filter::default() };
     let rows = meters.usage(at(MIDNIGHT), &filter, |_| 500, |_| "a");
     let rows: Vec<_> = rows.iter().map(|row| (row.reading.rule, row.reading.used, row.reading.cap)).collect();
-    assert_eq!(rows, [(Rule::Learned, 7, 100), (Rule::Own, 7, 9)]);
+    assert_eq!(rows, [(Rule::Learned, 7, 100), (Rule::Own, 7, 8)]);
     assert_eq!(spend(&mut meters, &Facets { api_key: 6, ..image }, 99, at(MIDNIGHT)), 43, "half is reserved");
     meters.switch(&shipped("qyh-2015", Operator::Corp).unwrap()).unwrap();
     meters.set_learned("uploadimg-month", &image, None).unwrap();
