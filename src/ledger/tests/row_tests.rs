@@ -246,8 +246,8 @@ fn credential() -> impl Strategy<Value = Body> {
 
 fn metered() -> impl Strategy<Value = Body> {
     use crate::ledger::entry::{
-        Blocks, Compared, Counted, Failed, PenaltyEnded, PenaltyLevel, PenaltyStarted, Reconciled,
-        UsageDeclared, UsageReconciled,
+        Blocks, Compared, Counted, Failed, PenaltyLevel, PenaltyStarted, Reconciled, UsageDeclared,
+        UsageReconciled,
     };
     let note = || proptest::option::of(text());
     let counted = (text(), any::<u64>(), any::<u64>(), any::<u64>(), rule())
@@ -272,6 +272,28 @@ fn metered() -> impl Strategy<Value = Body> {
             }
         },
     );
+    let unit = proptest::sample::select(&[Unit::PersonTimes, Unit::Accounts]);
+    let counts =
+        (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()), any::<bool>());
+    let compared = counts.prop_map(|(wecom, counted, at_least, at_most, so_far)| {
+        Reconciled::Compared(Compared::new(wecom, counted, at_least, at_most, so_far))
+    });
+    let failed = (text(), any::<u32>(), any::<i64>())
+        .prop_map(|(failed, tries, again_tick)| Reconciled::Failed(Failed { failed, tries, again_tick }));
+    let outcome = prop_oneof![compared, failed];
+    let reconciled = (0..4_102_444_800_000_i64, outcome)
+        .prop_map(|(at, outcome)| Body::UsageReconciled(UsageReconciled { day: Day::of(at, 480), outcome }));
+    prop_oneof![
+        reconciled,
+        started.prop_map(Body::PenaltyStarted),
+        (unit, any::<i64>(), text(), any::<u64>()).prop_map(|(unit, amount, note, article)| {
+            Body::UsageDeclared(UsageDeclared { unit, amount, note, article })
+        }),
+    ]
+}
+
+fn learning() -> impl Strategy<Value = Body> {
+    use crate::ledger::entry::PenaltyEnded;
     let drift = || {
         (seq(), text(), any::<u64>(), any::<u64>()).prop_map(|(incident, limit, cap, accepted)| Drift {
             incident,
@@ -289,27 +311,11 @@ fn metered() -> impl Strategy<Value = Body> {
     };
     let learned = (text(), any::<u64>(), any::<u64>(), proptest::collection::vec(drift(), 0..3))
         .prop_map(|(limit, cap, before, drifts)| CapLearned { limit, cap, before, drifts });
-    let unit = proptest::sample::select(&[Unit::PersonTimes, Unit::Accounts]);
-    let counts =
-        (any::<u64>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>()), any::<bool>());
-    let compared = counts.prop_map(|(wecom, counted, at_least, at_most, so_far)| {
-        Reconciled::Compared(Compared::new(wecom, counted, at_least, at_most, so_far))
-    });
-    let failed = (text(), any::<u32>(), any::<i64>())
-        .prop_map(|(failed, tries, again_tick)| Reconciled::Failed(Failed { failed, tries, again_tick }));
-    let outcome = prop_oneof![compared, failed];
-    let reconciled = (0..4_102_444_800_000_i64, outcome)
-        .prop_map(|(at, outcome)| Body::UsageReconciled(UsageReconciled { day: Day::of(at, 480), outcome }));
     prop_oneof![
-        reconciled,
-        started.prop_map(Body::PenaltyStarted),
         ended().prop_map(Body::PenaltyEnded),
         ended().prop_map(Body::PenaltyCleared),
         learned.prop_map(Body::CapLearned),
         seq().prop_map(|learned| Body::CapRestored(CapRestored { learned })),
-        (unit, any::<i64>(), text(), any::<u64>()).prop_map(|(unit, amount, note, article)| {
-            Body::UsageDeclared(UsageDeclared { unit, amount, note, article })
-        }),
     ]
 }
 
@@ -321,7 +327,14 @@ pub(super) fn entry() -> impl Strategy<Value = Entry> {
         api,
         api_key,
     });
-    let body = prop_oneof![introducing(), call(), credential(), metered()];
+    // Boxed: the generators of so many kinds in one another are more than a test's stack holds.
+    let body = prop_oneof![
+        introducing().boxed(),
+        call().boxed(),
+        credential().boxed(),
+        metered().boxed(),
+        learning().boxed(),
+    ];
     (seq(), any::<i64>(), 0..4_102_444_800_000_i64, maybe(), refs, body).prop_map(
         |(seq, tick, at, process, refs, body)| Entry { seq, tick, at, process, actor: None, refs, body },
     )
