@@ -260,19 +260,11 @@ pub struct People {
     /// People who were named one by one.
     pub users: u64,
     /// Departments, each with the size that was assumed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parties: Vec<(u64, u64)>,
     /// Tags, likewise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(u64, u64)>,
     /// What was assumed for departments and tags that could not be read.
-    #[serde(default, skip_serializing_if = "nothing")]
     pub unreadable: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
-fn nothing(value: &u64) -> bool {
-    *value == 0
 }
 
 #[derive(Debug, Clone, PartialEq)]

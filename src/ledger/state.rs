@@ -18,7 +18,7 @@ use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 10;
+pub const FOLD_VERSION: u32 = 11;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -41,6 +41,8 @@ const EXPIRED_MAX: usize = 10_000;
 /// What was written before a process died may reach WeCom a little after its death is noticed.
 pub const EXPIRY_MARGIN_MS: i64 = 500;
 
+/// Nothing within it may have serde attributes that leave something out or look ahead (`skip_serializing_if`, `flatten`,
+/// `untagged`): a snapshot's format does not say what it holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub head: Seq,
@@ -218,7 +220,8 @@ impl State {
     }
 
     pub(super) fn remember_expired(&mut self, seq: Seq, pending: Pending) {
-        self.expired.insert(seq, pending);
+        // Nothing is counted any more, so whom it was for does not matter.
+        self.expired.insert(seq, Pending { target: None, ..pending });
         while self.expired.len() > EXPIRED_MAX {
             self.expired.pop_first();
         }

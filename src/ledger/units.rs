@@ -52,9 +52,33 @@ pub(super) struct TargetDetail {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     chat: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    people: Option<People>,
+    people: Option<PeopleDetail>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unread: Option<String>,
+}
+
+/// A type of its own, because `People` is part of snapshots, whose format can't leave anything out.
+#[derive(Serialize, Deserialize, Default)]
+struct PeopleDetail {
+    users: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parties: Vec<(u64, u64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<(u64, u64)>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unreadable: u64,
+}
+
+impl PeopleDetail {
+    fn of(people: &People) -> Self {
+        let People { users, parties, tags, unreadable } = people.clone();
+        Self { users, parties, tags, unreadable }
+    }
+
+    fn people(&self) -> People {
+        let Self { users, parties, tags, unreadable } = self;
+        People { users: *users, parties: parties.clone(), tags: tags.clone(), unreadable: *unreadable }
+    }
 }
 
 impl TargetDetail {
@@ -63,14 +87,15 @@ impl TargetDetail {
             members: text_of(&target.members),
             broadcast: target.broadcast,
             chat: if target.chat == 0 { String::new() } else { format!("{:016x}", target.chat) },
-            people: target.people.clone(),
+            people: target.people.as_ref().map(PeopleDetail::of),
             unread: target.unread.clone(),
         }
     }
 
     pub(super) fn target(&self) -> Option<Target> {
         let chat = if self.chat.is_empty() { 0 } else { u64::from_str_radix(&self.chat, 16).ok()? };
-        let (broadcast, people, unread) = (self.broadcast, self.people.clone(), self.unread.clone());
+        let people = self.people.as_ref().map(PeopleDetail::people);
+        let (broadcast, unread) = (self.broadcast, self.unread.clone());
         Some(Target { members: hashes_of(&self.members)?, broadcast, chat, people, unread })
     }
 }

@@ -30,8 +30,13 @@ pub fn decode_snapshot(bytes: &[u8]) -> Option<([u8; 32], State)> {
     if version != FOLD_VERSION {
         return None;
     }
-    let (_, digest, state) = postcard::from_bytes::<(u32, [u8; 32], State)>(bytes).ok()?;
-    Some((digest, state))
+    match postcard::from_bytes::<(u32, [u8; 32], State)>(bytes) {
+        Ok((_, digest, state)) => Some((digest, state)),
+        Err(error) => {
+            tracing::warn!(%error, "the snapshot can't be read; folding all entries");
+            None
+        }
+    }
 }
 
 impl<L: Log> Committer<L> {

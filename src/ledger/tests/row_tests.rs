@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
+use crate::ledger::apply::apply;
 use crate::ledger::canonical::{Names, line};
+use crate::ledger::committer::{decode_snapshot, encode_snapshot};
 use crate::ledger::entry::*;
-use crate::ledger::{Kind, Row};
+use crate::ledger::{Kind, Row, State};
 use crate::quota::{Cost, Day, Operator, Rule, Unit};
 
 use super::config;
@@ -390,6 +392,16 @@ proptest! {
         let row = Row::of(&entry);
         prop_assert_eq!(row.entry().unwrap(), entry);
         check_line(&line(&row, &NoNames), &row);
+    }
+
+    #[test]
+    fn a_snapshot_after_any_entry_can_be_read(entry in entry()) {
+        let entry = Entry { seq: 1, tick: 1_000, at: 1_000, ..entry };
+        let mut state = State::default();
+        apply(&mut state, &entry);
+        let bytes = encode_snapshot(&state, &Row::of(&entry)).unwrap();
+        let read = decode_snapshot(&bytes).map(|(_, read)| read);
+        prop_assert!(read.as_ref() == Some(&state), "{read:?}");
     }
 }
 

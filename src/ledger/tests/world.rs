@@ -187,15 +187,16 @@ impl World {
     pub(super) fn take_snapshot(&mut self, who: usize) {
         let state = &self.processes[who].state;
         if let Some(last) = state.head.checked_sub(1).and_then(|at| self.rows.get(at as usize)) {
-            self.snapshot = encode_snapshot(state, last);
-            assert!(self.snapshot.is_some());
+            let bytes = encode_snapshot(state, last).unwrap();
+            assert_eq!(decode_snapshot(&bytes).expect("every snapshot can be read").1, *state);
+            self.snapshot = Some(bytes);
         }
     }
 
     /// Goes on from the snapshot.
     pub(super) fn restore(&mut self, who: usize) {
-        if let Some((_, state)) = self.snapshot.as_deref().and_then(decode_snapshot) {
-            self.processes[who].state = state;
+        if let Some(bytes) = &self.snapshot {
+            self.processes[who].state = decode_snapshot(bytes).expect("every snapshot can be read").1;
         }
     }
 
