@@ -49,11 +49,11 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         Body::CallPosted(x) => {
             delivered::posted(state, entry, x);
-            settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))), 0);
+            settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))));
         }
         Body::CallExpired(x) => {
             delivered::expired(state, entry, x.pending);
-            settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS);
+            expire(state, entry, x.pending);
         }
         Body::CallVoided(x) => void(state, x.pending),
         Body::CallLate(CallPosted { pending, .. }) => {
@@ -67,11 +67,11 @@ pub fn apply(state: &mut State, entry: &Entry) {
         }
         Body::CredentialPosted(x) => {
             end_fetch(state, entry, x);
-            settle(state, entry, x.pending, None, 0);
+            settle(state, entry, x.pending, None);
         }
         Body::CredentialExpired(x) => {
             fail_fetch(state, entry, x.pending, None, &x.reason);
-            settle(state, entry, x.pending, None, EXPIRY_MARGIN_MS);
+            expire(state, entry, x.pending);
         }
         Body::CredentialInvalidated(x) => {
             with_row(state, entry.refs, x.credential, |row| row.invalidated = true);
@@ -278,12 +278,18 @@ fn remove_pending(state: &mut State, seq: Seq) -> Option<Pending> {
 }
 
 /// `posted`: what the call turned out to cost, and whether WeCom said that it was good; else it counts as reserved.
-fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<(Cost, bool)>, margin: i64) {
+fn settle(state: &mut State, entry: &Entry, seq: Seq, posted: Option<(Cost, bool)>) {
     let Some(pending) = remove_pending(state, seq) else { return };
     let name = api_name(&state.directory, pending.api);
     let (spent, ok) = posted.unwrap_or((pending.cost, false));
-    state.meters.settle(&pending.facets(name), &pending.cost, &spent, moment(entry, margin), ok);
-    if margin > 0 && pending.what != PendingWhat::Fetch {
+    state.meters.settle(&pending.facets(name), &pending.cost, &spent, moment(entry, 0), ok);
+}
+
+fn expire(state: &mut State, entry: &Entry, seq: Seq) {
+    let Some(pending) = remove_pending(state, seq) else { return };
+    let name = api_name(&state.directory, pending.api);
+    state.meters.expire(&pending.facets(name), &pending.cost, moment(entry, EXPIRY_MARGIN_MS));
+    if pending.what != PendingWhat::Fetch {
         state.remember_expired(seq, pending);
     }
 }

@@ -12,12 +12,16 @@ use super::settled::{Periods, Plain};
 use super::sliding::{Grid, Sliding};
 use super::window::Window;
 
+/// A call whose outcome is unknown may still be running at WeCom: so long it keeps its place among those under way.
+const LINGERS_MS: i64 = 60_000;
+
 /// A window as counters need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Span {
     Sliding(Grid),
     Calendar(Calendar),
-    Concurrent,
+    /// The grid is for calls of which nobody knows whether they still run.
+    Concurrent(Grid),
     Total,
 }
 
@@ -27,7 +31,7 @@ impl Span {
             Window::Sliding { ms } => Self::Sliding(Grid::new(ms)),
             Window::Day => Self::Calendar(Calendar::days(zone_minutes)),
             Window::Month => Self::Calendar(Calendar::months(zone_minutes)),
-            Window::Concurrent => Self::Concurrent,
+            Window::Concurrent => Self::Concurrent(Grid::new(LINGERS_MS)),
             Window::Total => Self::Total,
         }
     }
@@ -37,7 +41,7 @@ impl Span {
         match self {
             Self::Sliding(grid) => Some(grid.freed_if_settled(now.tick)),
             Self::Calendar(calendar) => Some(tick_of(calendar.over(calendar.touched(now.at).1), now)),
-            Self::Concurrent => Some(now.tick),
+            Self::Concurrent(_) => Some(now.tick),
             Self::Total => None,
         }
     }
@@ -58,9 +62,9 @@ pub(super) enum Counter {
 impl Counter {
     pub(super) fn new(span: Span) -> Self {
         match span {
-            Span::Sliding(_) => Self::Sliding(Sliding::default()),
+            Span::Sliding(_) | Span::Concurrent(_) => Self::Sliding(Sliding::default()),
             Span::Calendar(_) => Self::Periods(Periods::default()),
-            Span::Concurrent | Span::Total => Self::Plain(Plain::default()),
+            Span::Total => Self::Plain(Plain::default()),
         }
     }
 
@@ -76,7 +80,7 @@ impl Counter {
     #[inline]
     pub(super) fn take(&mut self, span: Span, amount: u64, now: Moment) {
         match (self, span) {
-            (Self::Sliding(counter), Span::Sliding(grid)) => {
+            (Self::Sliding(counter), Span::Sliding(grid) | Span::Concurrent(grid)) => {
                 counter.trim(grid, now.tick);
                 counter.take(amount);
             }
@@ -115,6 +119,17 @@ impl Counter {
         }
     }
 
+    /// The same where nobody knows how it ended: it may reach WeCom until `when`, and run on there for a while.
+    pub(super) fn expire(&mut self, span: Span, reserved: u64, when: Moment) {
+        match (self, span) {
+            (Self::Sliding(counter), Span::Concurrent(grid)) => {
+                counter.give_back(reserved);
+                counter.settle(grid, reserved, when.tick);
+            }
+            (counter, _) => counter.settle(span, reserved, reserved, when),
+        }
+    }
+
     /// Takes back what had settled, where nothing else does.
     pub(super) fn lower(&mut self, span: Span, amount: u64) {
         if let (Self::Plain(counter), Span::Total) = (self, span) {
@@ -126,7 +141,9 @@ impl Counter {
     #[inline]
     pub(super) fn trim(&mut self, span: Span, now: Moment) {
         match (self, span) {
-            (Self::Sliding(counter), Span::Sliding(grid)) => counter.trim(grid, now.tick),
+            (Self::Sliding(counter), Span::Sliding(grid) | Span::Concurrent(grid)) => {
+                counter.trim(grid, now.tick);
+            }
             (Self::Periods(counter), Span::Calendar(calendar)) => counter.trim(calendar, now.at, now.tick),
             (Self::Plain(counter), _) => counter.trim(now.tick),
             _ => {}
@@ -154,7 +171,9 @@ impl Counter {
     #[inline]
     fn used(&self, span: Span, now: Moment) -> u64 {
         match (self, span) {
-            (Self::Sliding(counter), Span::Sliding(grid)) => counter.used(grid, now.tick),
+            (Self::Sliding(counter), Span::Sliding(grid) | Span::Concurrent(grid)) => {
+                counter.used(grid, now.tick)
+            }
             (Self::Periods(counter), Span::Calendar(calendar)) => {
                 let (first, last) = calendar.touched(now.at);
                 let settled = counter.settled(first).max(counter.settled(last));
@@ -222,7 +241,11 @@ impl<'a> Counters<'a> {
         match span {
             Span::Sliding(grid) => Some(self.slides_to(allowed, grid, now.tick)),
             Span::Calendar(calendar) => Some(self.turns_to(allowed, calendar, now)),
-            Span::Concurrent => Some(now.tick),
+            Span::Concurrent(grid) => {
+                let allowed = allowed.saturating_add(self.in_flight());
+                let is_free = self.used(span, now) <= allowed;
+                Some(if is_free { now.tick } else { self.slides_to(allowed, grid, now.tick) })
+            }
             Span::Total => None,
         }
     }
@@ -273,7 +296,7 @@ impl<'a> Counters<'a> {
                 };
                 Some(empty(self.0).max(empty(self.1)))
             }
-            Span::Calendar(_) | Span::Concurrent => self.falls_to(0, span, now),
+            Span::Calendar(_) | Span::Concurrent(_) => self.falls_to(0, span, now),
             Span::Total => (self.used(span, now) == 0).then_some(now.tick),
         }
     }

@@ -1,11 +1,11 @@
 //! The counters of all limits of the active profile: the part of the folded state that judges calls.
 //!
 //! The life of a call: [`Meters::judge`] at its admission, [`Meters::take`] with its pending entry, and then exactly
-//! one of [`Meters::settle`] (posted or expired) and [`Meters::give_back`] (voided), with the facets and the cost it
-//! was taken with. Only `judge` looks at caps; the others do what the entry says.
+//! one of [`Meters::settle`] (posted), [`Meters::expire`] (expired) and [`Meters::give_back`] (voided), with the facets
+//! and the cost it was taken with. Only `judge` looks at caps; the others do what the entry says.
 //!
 //! The moments of `judge`, `take`, `declare` and `prune` are the present and never go back (an earlier one is taken for
-//! the latest seen); that of `settle` may lie ahead of it by less than a day, for a call whose outcome is unknown.
+//! the latest seen); those of `settle` and `expire` may lie ahead of it by less than a day, for a call whose outcome is unknown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -182,8 +182,7 @@ impl Meters {
         }
     }
 
-    /// A call was posted or has expired: what was `reserved` is no longer in flight, and what it turned out to cost
-    /// counts from `when`, the latest moment at which it can have reached WeCom. `ok`: WeCom answered errcode 0.
+    /// A call was posted: what was `reserved` is no longer in flight, and what it turned out to cost counts from `when`, the latest moment at which it can have reached WeCom. `ok`: WeCom answered errcode 0.
     pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, when: Moment, ok: bool) {
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
@@ -192,6 +191,16 @@ impl Meters {
             track.change(facets, &[reserved, posted], |count, counter| {
                 let posted = if free { 0 } else { posted.of(count.unit) };
                 counter.settle(count.span, reserved.of(count.unit), posted, when);
+            });
+        }
+    }
+
+    /// A call has expired: nobody knows how it ended, so it counts as reserved, and may still be running. `when` as above.
+    pub fn expire(&mut self, facets: &Facets<'_>, reserved: &Cost, when: Moment) {
+        let name = facets.api_name;
+        for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
+            self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
+                counter.expire(count.span, reserved.of(count.unit), when);
             });
         }
     }

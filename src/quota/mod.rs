@@ -12,6 +12,9 @@
 //! forgotten as a whole only after its *latest* possible settlement has left the window: we may refuse up to 1 % of
 //! the window too long, and never admit too early.
 //!
+//! A call whose outcome is unknown counts as spent. Of a limit on calls under way at the same time it keeps its place for
+//! a minute more, since WeCom may still be at it.
+//!
 //! # Memory
 //!
 //! One counter is 48 bytes and 8 bytes for each bucket that something settled in, of which there are at most 102

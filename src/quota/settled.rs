@@ -1,4 +1,4 @@
-//! Counters without buckets: those of calendar periods, of what is under way, and of everything ever.
+//! Counters without buckets: those of calendar periods, and of everything ever.
 
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +92,7 @@ impl Periods {
     }
 }
 
-/// The counter of a window that time does not move: what is under way, and for a total what has ever settled.
+/// The counter of a total: what is under way, and what has ever settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Plain {
     in_flight: u64,

@@ -22,7 +22,7 @@ pub enum Window {
     Day,
     /// The calendar month in the profile's time zone.
     Month,
-    /// What is under way at one moment.
+    /// What is under way at one moment. What expired is taken to run on for a minute.
     Concurrent,
     /// Everything ever: nothing frees it but a declared correction.
     Total,

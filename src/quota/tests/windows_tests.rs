@@ -97,6 +97,26 @@ fn concurrent_counts_what_is_in_flight_and_nothing_else() {
 }
 
 #[test]
+fn a_call_of_unknown_outcome_keeps_its_place_among_those_under_way_for_a_minute() {
+    let mut meters =
+        meters(&["at-once | * | corp api | calls | concurrent | 2", "ever | * | corp | calls | total | 9"]);
+    assert!(take(&mut meters, &call("a"), at(0)) && take(&mut meters, &call("a"), at(0)));
+    meters.expire(&call("a"), &Cost::CALL, at(599));
+    let minute = refusal(judge(&meters, &call("a"), at(100)));
+    assert_eq!((minute.reading.used, minute.reading.in_flight), (2, 1));
+    assert_eq!(minute.retry_at, Some(100), "the other one may end at once");
+    meters.expire(&call("a"), &Cost::CALL, at(1_200));
+    let both = refusal(judge(&meters, &call("a"), at(700)));
+    let over = 600 + 60_000;
+    assert_eq!((both.retry_at, both.reading.resets_at), (Some(over), Some(over + 1_200)));
+    assert!(!judge(&meters, &call("a"), at(over - 1)).is_admitted());
+    assert!(judge(&meters, &call("a"), at(over)).is_admitted());
+    assert_eq!(used(&meters, "at-once", &call("a"), at(over + 1_200)), 0);
+    meters.prune(at(over + 1_200));
+    assert_eq!(used(&meters, "ever", &call("a"), at(over + 1_200)), 2, "it counts as spent");
+}
+
+#[test]
 fn a_total_is_freed_by_a_correction_alone() {
     let mut meters = meters(&["ever | * | corp | calls | total | 3"]);
     assert_eq!(spend(&mut meters, &call("a"), 5, at(0)), 3);
