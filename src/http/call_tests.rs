@@ -202,3 +202,16 @@ async fn what_would_be_ignored_or_never_match_is_refused_with_advice() {
     let answer = world.get("/v1/usage", "wlg_whatever").await;
     assert!(answer.text.contains("this is a gateway token"), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn what_fetches_access_tokens_can_not_be_reserved() {
+    let world = World::new().await;
+    for api in ["gettoken", "service/get_corp_token"] {
+        let order = json!({"app": APPS[0], "api": api});
+        assert_eq!(world.post("/v1/calls", &world.admin, &order).await.problem(), (400, "invalid-body"));
+        assert_eq!(
+            world.post("/v1/calls/check", &world.admin, &order).await.problem(),
+            (400, "invalid-body")
+        );
+    }
+}

@@ -40,7 +40,7 @@ async fn an_incident_says_what_was_counted_and_who_had_spent_it() {
         "corp1",
         "message/send",
         "minute",
-        "corp",
+        "app",
         45009,
         "1576065934_28_e0fa",
         "203.0.113.7",
@@ -125,7 +125,7 @@ async fn a_penalty_is_listed_until_somebody_clears_it() {
         .map(|name| penalties[0][name].clone());
     assert_eq!(
         shown.to_vec(),
-        *json!([seq, "corp1", "message/send", "minute", "corp", "blocked", null]).as_array().unwrap()
+        *json!([seq, "corp1", "message/send", "minute", "app", "blocked", null]).as_array().unwrap()
     );
     // A key for another corp's app sees nothing of it.
     assert_eq!(world.get("/v1/penalties", &elsewhere).await.body["penalties"], json!([]));

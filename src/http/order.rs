@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::gateway::{Hasher, ask_of};
 use crate::ledger::command::{Admit, Ask, Caller, InLine, To};
 use crate::ledger::entry::Once;
-use crate::wecom::catalogue;
+use crate::wecom::catalogue::{self, Issues};
 use crate::wecom::cost::{self, Demand};
 use crate::wecom::path::ApiName;
 
@@ -102,6 +102,12 @@ impl NewCall<'_> {
 /// The method, where the name of the API is one.
 fn method<'a>(client: &Client, api: &str, method: Option<&'a str>) -> Result<&'a str, Problem> {
     let known = catalogue::lookup(api);
+    let issues = known.and_then(|api| api.issues);
+    if issues.is_some_and(|issues| !matches!(issues, Issues::JsapiTicket | Issues::AgentTicket)) {
+        return Err(invalid_body(
+            "api: tokens are fetched by the gateway alone; reserve the calls that need them",
+        ));
+    }
     // A name that the ledger has seen before was checked then.
     if known.is_none() && client.directory.api(api).is_none() {
         if let Some(name) = api.strip_prefix("/cgi-bin/").or(api.strip_prefix("cgi-bin/")) {

@@ -55,7 +55,7 @@ impl Phase {
         match penalty {
             None => Self::Over,
             Some(penalty) if tick < penalty.until => Self::Blocked,
-            Some(penalty) if penalty.probe.is_some() => Self::Trying,
+            Some(penalty) if penalty.trying(tick).is_some() => Self::Trying,
             Some(_) => Self::WaitingForATry,
         }
     }
@@ -129,7 +129,7 @@ fn row(
         errcode: penalty.errcode(),
         until: present.instant(penalty.until),
         state: Phase::of(Some(penalty), present.tick),
-        trying: penalty.probe,
+        trying: penalty.trying(present.tick),
     }
 }
 

@@ -173,7 +173,7 @@ async fn blocks_and_limits_that_are_used_up_are_warnings() {
         warnings.iter().map(|it| (it["warning"].as_str().unwrap(), it["advice"].as_str().unwrap())).collect();
     let [(block, held), (used_up, full)] = told[..] else { panic!("{told:?}") };
     assert_eq!((block, used_up), ("blocked_by_wecom", "limit_used_up"));
-    assert!(held.contains("message/send of corp2 is held back until 20"), "{held}");
+    assert!(held.contains("message/send of corp2/1000002 is held back until 20"), "{held}");
     assert!(full.contains("corp-api-minute of corp1 message/send is used up, 1 of 1; empty at 20"), "{full}");
 }
 

@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::wecom::errcodes::{CONCURRENCY_LIMIT, FREQUENCY_LIMIT};
 
 use super::entry::{Blocks, Counted, PenaltyLevel, PenaltyStarted, Refs, Seq};
-use super::state::Pending;
+use super::state::{Pending, PendingWhat};
 
 /// Blocks that are kept when they are over, because nobody has called since.
 const KEPT_MS: i64 = 3_600_000;
 
 /// How soon to ask again while one call finds out whether a block is over.
 const PROBE_PAUSE_MS: i64 = 1_000;
+
+/// How long the others wait for what the call that tries finds. Then another one may try.
+const PROBE_MAX_MS: i64 = 60_000;
 
 /// Incidents that `/v1/incidents` lists, at most; their entries stay for ever.
 pub const INCIDENTS_MAX: usize = 1_000;
@@ -35,10 +38,17 @@ pub struct Penalty {
     pub level: PenaltyLevel,
     pub until: i64,
     /// After `until` one call tries whether the block is over; the others wait for what it finds.
-    pub probe: Option<Seq>,
+    pub probe: Option<Probe>,
     /// How often in a row the call that tried was refused as well, at this level.
     pub repeated: u32,
     pub first: First,
+}
+
+/// The call that tries whether a block is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub seq: Seq,
+    pub tick: i64,
 }
 
 /// The refusal with which a row of blocks began: those of calls that tried say less, since nothing was sent before.
@@ -49,6 +59,8 @@ pub struct First {
     pub corp: Seq,
     pub app: Seq,
     pub counted: Vec<Counted>,
+    /// A client says so, which made the call itself.
+    pub told: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,6 +74,11 @@ impl Penalty {
     /// What WeCom answers as long as it lasts.
     pub fn errcode(&self) -> i64 {
         if self.level == PenaltyLevel::Concurrent { CONCURRENCY_LIMIT } else { FREQUENCY_LIMIT }
+    }
+
+    /// The call that tries, if the others still wait for what it finds.
+    pub fn trying(&self, tick: i64) -> Option<Seq> {
+        self.probe.filter(|probe| tick < probe.tick + PROBE_MAX_MS).map(|probe| probe.seq)
     }
 
     /// When to ask again. When the call that tries will be answered is not known: soon.
@@ -83,6 +100,12 @@ fn keys_of(pending: &Pending) -> [Blocked; 3] {
     keys(pending.corp, pending.app, pending.egress_ip, pending.api)
 }
 
+/// Whether a call finds out something about a block. One that a client makes itself may take an hour, and what came of
+/// it is the client's word.
+fn tries(pending: &Pending) -> bool {
+    pending.what != PendingWhat::Reserved
+}
+
 impl Penalties {
     pub fn iter(&self) -> impl Iterator<Item = (&Blocked, &Penalty)> {
         self.blocked.iter()
@@ -98,16 +121,16 @@ impl Penalties {
             return None;
         }
         let found = keys.into_iter().filter_map(|key| self.blocked.get(&key).map(|penalty| (key, penalty)));
-        found.filter(|(_, it)| tick < it.until || it.probe.is_some()).max_by_key(|(_, it)| it.until)
+        found.filter(|(_, it)| tick < it.until || it.trying(tick).is_some()).max_by_key(|(_, it)| it.until)
     }
 
-    /// The block for which this call was the one that tries.
-    pub fn probed_by(&self, seq: Seq, pending: &Pending) -> Option<(Blocked, &Penalty)> {
-        if self.blocked.is_empty() {
+    /// The block for which this call is one that tries: it went out when the block's time was over.
+    pub fn probed_by(&self, pending: &Pending) -> Option<(Blocked, &Penalty)> {
+        if self.blocked.is_empty() || !tries(pending) {
             return None;
         }
         let found = keys_of(pending).into_iter().filter_map(|key| self.blocked.get(&key).map(|it| (key, it)));
-        found.into_iter().find(|(_, penalty)| penalty.probe == Some(seq))
+        found.into_iter().find(|(_, penalty)| penalty.until <= pending.tick)
     }
 
     /// Whether a call was on its way already when a block began that now holds it back.
@@ -118,15 +141,15 @@ impl Penalties {
 
     /// A call goes out: if it is the first one after a block, it is the one that tries.
     pub(super) fn taken(&mut self, seq: Seq, pending: &Pending) {
-        if self.blocked.is_empty() {
+        if self.blocked.is_empty() || !tries(pending) {
             return;
         }
         for key in keys_of(pending) {
             if let Some(penalty) = self.blocked.get_mut(&key)
                 && penalty.until <= pending.tick
-                && penalty.probe.is_none()
+                && penalty.trying(pending.tick).is_none()
             {
-                penalty.probe = Some(seq);
+                penalty.probe = Some(Probe { seq, tick: pending.tick });
             }
         }
     }
@@ -138,7 +161,7 @@ impl Penalties {
         }
         for key in keys_of(pending) {
             if let Some(penalty) = self.blocked.get_mut(&key)
-                && penalty.probe == Some(seq)
+                && penalty.probe.is_some_and(|probe| probe.seq == seq)
             {
                 penalty.probe = None;
             }
@@ -158,6 +181,7 @@ impl Penalties {
                 corp: refs.corp.unwrap_or(0),
                 app: refs.app.unwrap_or(0),
                 counted: x.counted.clone(),
+                told: x.told,
             },
             |before| before.first.clone(),
         );

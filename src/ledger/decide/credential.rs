@@ -134,7 +134,7 @@ pub(super) fn end_fetch(
                 let words = Words { hint: hint.as_deref(), from_ip: from_ip.as_deref() };
                 penalty::start(state, pending, found, errcode, &words, now).into_iter().collect()
             } else if penalty::lets_in(Some(errcode), http_status, true) {
-                penalty::passed(state, pending, found, now, process)
+                penalty::passed(state, found, now, process)
             } else {
                 Vec::new()
             };
@@ -171,7 +171,7 @@ pub(super) fn end_fetch(
             entry.secret = app.filter(|app| !app.removed && app.secret < pending).map(|_| token);
             let erase = app.and_then(|app| app.credential.previous).into_iter().collect();
             let reply = Reply::Settled { seq: state.head + 1 };
-            let after = penalty::passed(state, pending, found, now, process);
+            let after = penalty::passed(state, found, now, process);
             let drafts = [entry].into_iter().chain(after).collect();
             Decision { drafts, erase, ..Decision::reply(reply) }
         }

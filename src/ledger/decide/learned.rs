@@ -20,7 +20,7 @@ use super::{Decision, draft};
 /// Whether WeCom was full clearly before we were, now that it lets calls in again. Within a cap that was learned every
 /// refusal is early: that cap is too high still.
 pub(super) fn drift(state: &State, blocked: Blocked, penalty: &Penalty) -> Option<(About, Drift)> {
-    if penalty.level == PenaltyLevel::Concurrent {
+    if penalty.level == PenaltyLevel::Concurrent || penalty.first.told {
         return None;
     }
     let first = &penalty.first;

@@ -2,13 +2,18 @@
 //!
 //! How long it blocks is documented by the window that was exceeded (60 s, 60 min, the rest of the natural day, 30
 //! days: <https://developer.work.weixin.qq.com/document/path/90454>), but its answer does not say which one that was.
-//! So the limit that we had counted nearly full is taken for it; else the shortest. If the call that tries afterwards
-//! is refused as well, it was the next longer one.
+//! So the limit that we had counted nearly full is taken for it. Where none is, it blocks for a minute, and the calls of
+//! those whom the shortest limit is about. If the call that tries afterwards is refused as well, it was a longer one.
+//!
+//! A client that makes its calls itself may say what it likes of their answers: its word holds back its own app alone,
+//! for a minute at most, and teaches nothing.
+
+use std::cmp::Reverse;
 
 use crate::ledger::command::Now;
 use crate::ledger::entry::{Blocks, Body, Counted, Draft, PenaltyEnded, PenaltyLevel, PenaltyStarted, Seq};
 use crate::ledger::penalties::Penalty;
-use crate::ledger::state::{Pending, State};
+use crate::ledger::state::{Pending, PendingWhat, State};
 use crate::quota::{Dimension, Limit, Mode, Reading, Window};
 use crate::wecom::catalogue::Credential;
 use crate::wecom::errcodes::{self, BUSY, CONCURRENCY_LIMIT};
@@ -41,7 +46,7 @@ pub(super) fn start(
     words: &Words<'_>,
     now: Now,
 ) -> Option<Draft> {
-    let tried = state.penalties.probed_by(seq, pending);
+    let tried = state.penalties.probed_by(pending);
     if tried.is_none() && state.penalties.was_under_way(seq, pending) {
         return None;
     }
@@ -54,9 +59,17 @@ pub(super) fn start(
         .filter(|(limit, _)| can_be_meant(limit, errcode))
         .collect();
     let meant = meant(&limits);
-    let blocks =
-        tried.map_or_else(|| meant.map_or(Blocks::Corp, |(limit, _)| blocks(limit)), |it| it.0.blocks);
-    let level = level(&limits, meant, errcode, tried.map(|(_, penalty)| penalty));
+    let likely = meant.or_else(|| limits.iter().min_by_key(|(limit, it)| likeliest(limit, it)));
+    let told = pending.what == PendingWhat::Reserved;
+    let blocks = match tried {
+        _ if told => Blocks::App,
+        Some((blocked, _)) => blocked.blocks,
+        None => likely.map_or(Blocks::Corp, |(limit, _)| blocks(limit)),
+    };
+    let level = match level(&limits, meant, errcode, tried.map(|(_, penalty)| penalty)) {
+        level if told => level.min(PenaltyLevel::Minute),
+        level => level,
+    };
     let until_tick = now.tick + duration(level, tried.map(|(_, penalty)| penalty), now);
     let body = PenaltyStarted {
         level,
@@ -69,6 +82,7 @@ pub(super) fn start(
         until_tick,
         errcode,
         call_seq: seq,
+        told,
         hint: words.hint.map(str::to_owned),
         from_ip: words.from_ip.map(str::to_owned),
         limit: meant.map(|(limit, _)| limit.name.to_string()),
@@ -98,14 +112,8 @@ pub(super) fn lets_in(errcode: Option<i64>, http_status: u16, whole: bool) -> bo
 
 /// The call that tried was let in: the block is over, and maybe a lower cap has been learned. `process`: the one that
 /// asks, whose setting says whether that is wanted.
-pub(super) fn passed(
-    state: &State,
-    seq: Seq,
-    pending: &Pending,
-    now: Now,
-    process: Option<Seq>,
-) -> Vec<Draft> {
-    let Some((blocked, penalty)) = state.penalties.probed_by(seq, pending) else { return Vec::new() };
+pub(super) fn passed(state: &State, pending: &Pending, now: Now, process: Option<Seq>) -> Vec<Draft> {
+    let Some((blocked, penalty)) = state.penalties.probed_by(pending) else { return Vec::new() };
     let (about, drift) = learned::drift(state, blocked, penalty).unzip();
     let after = process.and_then(|process| state.processes.get(&process)?.learn_caps_after);
     let lowered = about.as_ref().zip(drift.as_ref()).zip(after);
@@ -132,6 +140,12 @@ fn meant<'a, 'b>(limits: &'b [(&'a Limit, Reading)]) -> Option<&'b (&'a Limit, R
         .max_by_key(|(_, it)| share(it.used, it.cap))
 }
 
+/// Where nothing is nearly full: a short limit before a long one, one of the corp before the IP's, which is everybody's,
+/// and then the fuller one.
+fn likeliest(limit: &Limit, reading: &Reading) -> impl Ord + use<> {
+    (level_of(limit), blocks(limit) == Blocks::EgressIp, Reverse(share(reading.used, reading.cap)))
+}
+
 pub(super) fn is_nearly_full(used: u64, cap: u64) -> bool {
     used.saturating_mul(100) >= cap.saturating_mul(NEARLY_FULL_PERCENT)
 }
@@ -141,8 +155,9 @@ pub(super) fn share(used: u64, cap: u64) -> u128 {
     u128::from(used) * 1_000_000 / u128::from(cap.max(1))
 }
 
+/// A group robot has no block of its own: the narrowest there is, is the app's.
 fn blocks(limit: &Limit) -> Blocks {
-    if limit.scope.has(Dimension::App) {
+    if limit.scope.has(Dimension::App) || limit.scope.has(Dimension::Chat) {
         Blocks::App
     } else if limit.scope.has(Dimension::Corp) {
         Blocks::Corp
@@ -162,8 +177,7 @@ fn level(
     }
     let mut levels: Vec<PenaltyLevel> = limits.iter().map(|(limit, _)| level_of(limit)).collect();
     levels.sort_unstable();
-    let likely = meant.map(|(limit, _)| level_of(limit));
-    let first = likely.or_else(|| levels.first().copied()).unwrap_or(PenaltyLevel::Minute);
+    let first = meant.map_or(PenaltyLevel::Minute, |(limit, _)| level_of(limit));
     match before.map(|penalty| penalty.level).filter(|level| *level != PenaltyLevel::Concurrent) {
         None => first,
         Some(before) => levels.into_iter().find(|level| *level > before).unwrap_or(before).max(first),

@@ -5,7 +5,7 @@ use crate::ledger::entry::{Body, CallEnded, CallPosted, Draft, Seq};
 use crate::ledger::state::{Pending, PendingWhat, State};
 use crate::quota::Cost;
 use crate::wecom::catalogue::Credential;
-use crate::wecom::errcodes;
+use crate::wecom::errcodes::{self, BUSY};
 
 use super::penalty::{self, Words};
 use super::{Decision, draft, refs_of};
@@ -96,7 +96,7 @@ fn after(
     }
     let whole = answer.incomplete.is_none();
     if penalty::lets_in(*errcode, *http_status, whole) {
-        penalty::passed(state, seq, pending, now, process)
+        penalty::passed(state, pending, now, process)
     } else {
         Vec::new()
     }
@@ -113,7 +113,8 @@ fn spent(pending: &Pending, not_sent: &NotSent, errcode: Option<i64>) -> Cost {
     if !let_in {
         return Cost { calls: reserved.calls, ..Cost::default() };
     }
-    let failed = errcode.is_some_and(|errcode| errcode != 0);
+    // Where WeCom was busy, nobody knows whether it was done.
+    let failed = errcode.is_some_and(|errcode| errcode != 0 && errcode != BUSY);
     let accounts = if failed { 0 } else { reserved.accounts };
     let domains = if failed { 0 } else { reserved.domains };
     let person_times = if not_sent.all { 0 } else { reached(pending, not_sent) };

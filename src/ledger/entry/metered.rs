@@ -91,6 +91,9 @@ pub struct PenaltyStarted {
     pub errcode: i64,
     /// The refused call, whose entry has WeCom's words; or the refused fetch.
     pub call_seq: Seq,
+    /// A client says so, which made the call itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -43,7 +43,7 @@ pub(super) fn call_of(world: &mut World, app: Seq, api: &str) -> Seq {
 }
 
 /// When a call that is held back may try again.
-fn held(world: &mut World, app: Seq) -> Option<i64> {
+pub(super) fn held(world: &mut World, app: Seq) -> Option<i64> {
     let admit = admit(world, app, "user/get");
     match act(world, admit) {
         Reply::Refused(Refusal::Blocked { retry_at, .. }) => Some(retry_at),
@@ -94,7 +94,7 @@ pub(super) fn started(world: &World) -> Vec<(Seq, i64, PenaltyStarted)> {
 }
 
 /// The newest block: its level and how long it is.
-fn newest(world: &World) -> (PenaltyLevel, i64) {
+pub(super) fn newest(world: &World) -> (PenaltyLevel, i64) {
     let (_, tick, x) = started(world).pop().unwrap();
     (x.level, x.until_tick - tick)
 }
@@ -108,7 +108,7 @@ pub(super) fn cap(world: &mut World, limit: &str, cap: u64) {
     act(world, Command::PutCap { corp_id, limit, cap: Some(cap) });
 }
 
-fn blocked_world() -> (World, [Seq; 2]) {
+pub(super) fn blocked_world() -> (World, [Seq; 2]) {
     let (mut world, apps) = world();
     answered(&mut world, apps[0], 45009);
     (world, apps)

@@ -267,6 +267,7 @@ fn metered() -> impl Strategy<Value = Body> {
                 until_tick,
                 errcode,
                 call_seq,
+                told: call_seq.is_multiple_of(2),
                 hint,
                 from_ip,
                 limit,
