@@ -12,13 +12,17 @@ pub const QUEUE_MAX: usize = 1_000;
 /// Alerts that are remembered so that they are not repeated.
 const RAISED_MAX: usize = 10_000;
 
-/// The counter that an alert is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// The counter that an alert is about; 0 where its limit does not tell things apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct About {
     pub limit: String,
     pub corp: Seq,
     pub app: Seq,
     pub api: Seq,
+    pub api_key: Seq,
+    pub egress_ip: Seq,
+    /// Keyed hash of the group chat or group robot.
+    pub chat: u64,
     /// A limit that was tried and is now enforced begins anew.
     pub shadow: bool,
 }
@@ -26,6 +30,7 @@ pub struct About {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Raised {
     percent: u8,
+    at: i64,
     /// From when on the same may be raised again.
     again_at: i64,
 }
@@ -40,9 +45,20 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Whether this is news: more than was raised last, or the period of that is over.
+    /// Whether this is news: more than was raised last, or the period of that is over. Nothing is that could not be
+    /// remembered: it would be raised again and again.
     pub fn is_news(&self, about: &About, percent: u8, tick: i64) -> bool {
-        self.raised.get(about).is_none_or(|raised| percent > raised.percent || tick >= raised.again_at)
+        match self.raised.get(about) {
+            Some(raised) => percent > raised.percent || tick >= raised.again_at,
+            None => self.raised.len() < RAISED_MAX,
+        }
+    }
+
+    /// For how long the same or more was kept quiet the last time, if that is only just over.
+    pub fn kept_quiet(&self, about: &About, percent: u8, tick: i64) -> Option<i64> {
+        let raised = self.raised.get(about).filter(|raised| percent <= raised.percent)?;
+        let quiet = raised.again_at - raised.at;
+        (tick < raised.again_at.saturating_add(quiet)).then_some(quiet)
     }
 
     pub fn queue(&self) -> impl Iterator<Item = Seq> {
@@ -50,11 +66,15 @@ impl Alerts {
     }
 
     pub(super) fn raise(&mut self, about: About, x: &AlertRaised, tick: i64) {
+        if self.raised.len() < RAISED_MAX || self.raised.contains_key(&about) {
+            self.raised.insert(about, Raised { percent: x.percent, at: tick, again_at: x.again_tick });
+        }
+    }
+
+    /// Makes room for others, where there is none.
+    pub(super) fn prune(&mut self, tick: i64) {
         if self.raised.len() >= RAISED_MAX {
             self.raised.retain(|_, raised| tick < raised.again_at);
-        }
-        if self.raised.len() < RAISED_MAX {
-            self.raised.insert(about, Raised { percent: x.percent, again_at: x.again_tick });
         }
     }
 

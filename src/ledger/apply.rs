@@ -87,6 +87,7 @@ pub fn apply(state: &mut State, entry: &Entry) {
     }
     if entry.seq.is_multiple_of(PRUNE_EVERY) {
         state.meters.prune(moment(entry, 0));
+        state.alerts.prune(entry.tick);
     }
 }
 

@@ -56,7 +56,7 @@ pub fn about(meters: &Meters, limit: &str, first: &First, api: Seq) -> Option<Ab
         corp: part(Dimension::Corp, first.corp),
         app: part(Dimension::App, first.app),
         api: part(Dimension::Api, api),
-        shadow: false,
+        ..About::default()
     };
     (scope.is_within(LEARNABLE) && scope.has(Dimension::Corp)).then_some(about)
 }
@@ -69,7 +69,8 @@ impl About {
 
     pub fn refs(&self) -> Refs {
         let part = |value: Seq| (value != 0).then_some(value);
-        Refs { corp: part(self.corp), app: part(self.app), api: part(self.api), api_key: None }
+        let [corp, app, api, api_key] = [self.corp, self.app, self.api, self.api_key].map(part);
+        Refs { corp, app, api, api_key }
     }
 
     pub fn of(limit: &str, refs: Refs) -> Self {
@@ -79,7 +80,7 @@ impl About {
             corp: part(refs.corp),
             app: part(refs.app),
             api: part(refs.api),
-            shadow: false,
+            ..Self::default()
         }
     }
 }

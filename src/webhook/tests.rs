@@ -17,6 +17,8 @@ fn alert() -> Row {
         cap: 30_000,
         again_tick: 9,
         shadow: false,
+        egress_ip: 0,
+        chat: 0,
     }))
 }
 

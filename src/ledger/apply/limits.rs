@@ -153,6 +153,9 @@ pub(super) fn alert(state: &mut State, entry: &Entry, x: &AlertRaised) {
         corp: refs.corp.unwrap_or(0),
         app: refs.app.unwrap_or(0),
         api: refs.api.unwrap_or(0),
+        api_key: refs.api_key.unwrap_or(0),
+        egress_ip: x.egress_ip,
+        chat: x.chat,
         shadow: x.shadow,
     };
     state.alerts.raise(about, x, entry.tick);

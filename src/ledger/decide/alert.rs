@@ -2,9 +2,9 @@
 
 use crate::ledger::alerts::About;
 use crate::ledger::command::Now;
-use crate::ledger::entry::{AlertRaised, Body, Draft, Refs};
+use crate::ledger::entry::{AlertRaised, Body, Draft};
 use crate::ledger::state::State;
-use crate::quota::{Cost, Dimension, Facets, Judgement, Mode, Reading, Unit};
+use crate::quota::{Cost, Dimension, Facets, Judgement, Limit, Mode, Reading, Unit, Window};
 
 use super::draft;
 
@@ -42,19 +42,28 @@ fn alert(state: &State, facets: &Facets<'_>, cost: &Cost, reading: &Reading, now
         corp: part(Dimension::Corp, facets.corp),
         app: part(Dimension::App, facets.app),
         api: part(Dimension::Api, facets.api),
+        api_key: part(Dimension::ApiKey, facets.api_key),
+        egress_ip: part(Dimension::EgressIp, facets.egress_ip),
+        chat: part(Dimension::Chat, facets.chat),
         shadow: limit.mode == Mode::Shadow,
     };
     if limit.unit == Unit::Reads || !state.alerts.is_news(&about, percent, now.tick) {
         return None;
     }
-    let some = |value: u64| (value != 0).then_some(value);
-    let refs = Refs { corp: some(about.corp), app: some(about.app), api: some(about.api), ..Refs::default() };
     // A window that never empties by itself is worth a word a day.
-    let pause = reading.resets_at.map_or(DAY_MS, |resets_at| resets_at - now.tick);
-    let again_tick = now.tick + pause.max(QUIET_MS);
-    let About { limit, shadow, .. } = about;
-    let body = AlertRaised { limit, percent, used, cap: reading.cap, again_tick, shadow };
+    let pause = reading.resets_at.map_or(DAY_MS, |resets_at| resets_at - now.tick).max(QUIET_MS);
+    let again_tick = now.tick + pause.max(steady(state, limit, &about, percent, now));
+    let refs = about.refs();
+    let About { limit, shadow, egress_ip, chat, .. } = about;
+    let body = AlertRaised { limit, percent, used, cap: reading.cap, again_tick, shadow, egress_ip, chat };
     Some(draft(refs, Body::AlertRaised(body)))
+}
+
+/// A window that stays where it is says so less and less often: each time the pause is twice as long, up to a day.
+fn steady(state: &State, limit: &Limit, about: &About, percent: u8, now: Now) -> i64 {
+    let slides = matches!(limit.window, Window::Sliding { .. } | Window::Concurrent);
+    let before = state.alerts.kept_quiet(about, percent, now.tick).filter(|_| slides);
+    before.map_or(0, |pause| pause.saturating_mul(2).min(DAY_MS))
 }
 
 /// The highest threshold that is reached.

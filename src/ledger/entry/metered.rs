@@ -207,6 +207,12 @@ pub struct AlertRaised {
     /// The limit is only tried: it refuses nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
+    /// Where the limit tells egress IPs apart; 0: it does not.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub egress_ip: Seq,
+    /// Keyed hash of the group chat or group robot, likewise.
+    #[serde(with = "hex_u64", default, skip_serializing_if = "is_none")]
+    pub chat: u64,
 }
 
 /// The webhook has taken every alert up to this entry.

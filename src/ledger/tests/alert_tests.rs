@@ -1,10 +1,12 @@
 //! Alerts: when a limit is nearly used up, and when one that is only tried would be.
 
+use crate::ledger::alerts::{About, Alerts};
 use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, NotSent, Outcome, Refusal, Reply};
 use crate::ledger::entry::{AlertRaised, AnswerNotes, Body, Seq};
 use crate::quota::{Operator, Profile};
 
 use super::fold;
+use super::ops::Fate;
 use super::rule_tests::{act, world};
 use super::world::World;
 
@@ -41,15 +43,20 @@ source = "ours"
 }
 
 fn call(world: &mut World, app: Seq) -> Reply {
+    call_as(world, 0, app, 0)
+}
+
+/// Of a process, and with a message for a group robot.
+fn call_as(world: &mut World, who: usize, app: Seq, chat: u64) -> Reply {
     let secret = world.naive.tokens.apps[&app].secret;
-    let reply = act(
-        world,
+    let reply = world.command(
+        who,
         Command::Reserve(Admit {
             caller: Caller::Secret(secret),
             app,
             api: "message/send".to_owned(),
             method: "POST".to_owned(),
-            ask: Ask::default(),
+            ask: Ask { chat, ..Ask::default() },
             needs_credential: false,
             not_credential: None,
             retry_of: None,
@@ -59,7 +66,9 @@ fn call(world: &mut World, app: Seq) -> Reply {
             once: None,
             line: InLine::default(),
         }),
+        Fate::Acknowledged,
     );
+    let reply = reply.unwrap();
     if let Reply::Admitted { pending, .. } = reply {
         let outcome = Outcome::Posted {
             not_sent: NotSent::default(),
@@ -70,7 +79,7 @@ fn call(world: &mut World, app: Seq) -> Reply {
             response_bytes: 1,
             answer: AnswerNotes::default(),
         };
-        act(world, Command::Settle { pending, outcome, caller: None });
+        world.command(who, Command::Settle { pending, outcome, caller: None }, Fate::Acknowledged);
     }
     reply
 }
@@ -135,4 +144,78 @@ fn a_call_that_goes_over_a_shadow_limit_at_once_raises_the_highest_threshold() {
     assert!(matches!(call(&mut world, app), Reply::Admitted { .. }));
     assert_eq!(told(&world), [tried(100, 7, true)]);
     assert!(alerts(&world)[0].again_tick >= world.rows.last().unwrap().tick + 60_000);
+}
+
+#[test]
+fn a_limit_that_stays_nearly_used_up_is_raised_less_and_less_often() {
+    let (mut world, [app, _]) = world();
+    judge_by(&mut world, "enforce");
+    let quiet = |world: &mut World, minutes: u32| -> Vec<i64> {
+        let before = alerts(world).len();
+        for _ in 0..minutes / 5 {
+            world.machine.real += 300_000;
+            (0..8).for_each(|_| drop(call(world, app)));
+        }
+        let raised = world.rows.iter().map(|row| row.entry().unwrap()).filter_map(|entry| match entry.body {
+            Body::AlertRaised(x) => Some((x.again_tick - entry.tick) / 60_000),
+            _ => None,
+        });
+        raised.skip(before).collect()
+    };
+    assert_eq!(quiet(&mut world, 200), [10, 20, 40, 80, 160]);
+    assert_eq!(quiet(&mut world, 120), [320]);
+    // Once it has been well for longer than that, it is news as it was at first.
+    world.machine.real += 24 * 3_600_000;
+    assert_eq!(quiet(&mut world, 15), [10, 20]);
+}
+
+#[test]
+fn an_alert_about_one_ip_or_one_robot_silences_no_other() {
+    let (mut world, [app, _]) = world();
+    world.start(1, Fate::Acknowledged);
+    let limit = |name: &str, scope: &str| {
+        format!(
+            "[[limit]]\nname = \"{name}\"\napis = \"*\"\nscope = [{scope}]\nunit = \"calls\"\nwindow = \"60s\"\ncap = 10\nsource = \"ours\"\n"
+        )
+    };
+    let text = format!("name = \"two\"\n{}{}", limit("ip", "\"egress_ip\""), limit("robot", "\"chat\""));
+    let own = Some(Box::new(Profile::from_toml(&text).unwrap()));
+    act(&mut world, Command::PutLimits { profile: "two".to_owned(), operator: Operator::Corp, own });
+    for (who, chat) in [(0, 7), (1, 8)] {
+        (0..8).for_each(|_| drop(call_as(&mut world, who, app, chat)));
+    }
+    let about: Vec<(String, Seq, u64)> =
+        alerts(&world).into_iter().map(|x| (x.limit, x.egress_ip, x.chat)).collect();
+    let ips: Vec<Seq> = fold(&world.rows).egress_ips.into_values().collect();
+    let told = |limit: &str, ip, chat| (limit.to_owned(), ip, chat);
+    let expected = [told("ip", ips[0], 0), told("robot", 0, 7), told("ip", ips[1], 0), told("robot", 0, 8)];
+    assert_eq!(about, expected);
+}
+
+#[test]
+fn what_can_not_be_remembered_is_not_raised_again_and_again() {
+    let about = |api: Seq| About { limit: "one".to_owned(), api, ..About::default() };
+    let raised = |percent, again_tick| AlertRaised {
+        limit: "one".to_owned(),
+        percent,
+        used: 1,
+        cap: 1,
+        again_tick,
+        shadow: false,
+        egress_ip: 0,
+        chat: 0,
+    };
+    let mut all = Alerts::default();
+    for api in 0..10_000 {
+        all.raise(about(api), &raised(80, 1_000), 0);
+    }
+    assert!(!all.is_news(&about(10_000), 100, 0));
+    // What is known is still followed.
+    assert!(all.is_news(&about(5), 90, 0) && !all.is_news(&about(5), 80, 0));
+    all.raise(about(5), &raised(90, 2_000), 0);
+    assert!(!all.is_news(&about(5), 90, 1_999) && all.is_news(&about(5), 90, 2_000));
+    all.prune(999);
+    assert!(!all.is_news(&about(10_000), 100, 999));
+    all.prune(1_000);
+    assert!(all.is_news(&about(10_000), 80, 1_000) && !all.is_news(&about(5), 90, 1_000));
 }

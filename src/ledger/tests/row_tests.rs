@@ -286,8 +286,15 @@ fn metered() -> impl Strategy<Value = Body> {
     let outcome = prop_oneof![compared, failed];
     let reconciled = (0..4_102_444_800_000_i64, outcome)
         .prop_map(|(at, outcome)| Body::UsageReconciled(UsageReconciled { day: Day::of(at, 480), outcome }));
+    let alert = (text(), 0..=100_u8, any::<i64>(), any::<bool>(), any::<u64>(), any::<u64>()).prop_map(
+        |(limit, percent, again_tick, shadow, egress_ip, chat)| {
+            let (used, cap) = (chat, egress_ip);
+            Body::AlertRaised(AlertRaised { limit, percent, used, cap, again_tick, shadow, egress_ip, chat })
+        },
+    );
     prop_oneof![
         reconciled,
+        alert,
         started.prop_map(Body::PenaltyStarted),
         (unit, any::<i64>(), text(), any::<u64>()).prop_map(|(unit, amount, note, article)| {
             Body::UsageDeclared(UsageDeclared { unit, amount, note, article })
