@@ -9,6 +9,7 @@ mod blocked_tests;
 mod committer_tests;
 mod delivered_tests;
 mod fault_tests;
+mod fold_tests;
 mod learned_tests;
 mod line_tests;
 mod machine;
