@@ -335,6 +335,8 @@ pub enum Refusal {
     Limit {
         reading: Reading,
         retry_at: Option<i64>,
+        /// What the call would have taken.
+        needed: u64,
         reach: Reach,
         key: RefusalKey,
         recorded: bool,
