@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::ledger::command::{Hit, Standing};
 use crate::ledger::entry::Priority;
 use crate::quota::Rule;
 
+use super::places::Held;
 use super::{Question, Word};
 
 /// How long a line sleeps at most before it looks at the ledger's time again, which may jump: the machine may have
@@ -30,7 +31,7 @@ pub(super) struct Waiter {
     pub(super) asking: bool,
     /// Its time was up while the ledger was asked.
     pub(super) over: bool,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Waiter {
@@ -39,9 +40,9 @@ impl Waiter {
         answer: oneshot::Sender<Word>,
         first: Standing,
         until: Instant,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) -> Self {
-        Self { question, answer, first, until, block: None, asking: false, over: false, _permit: permit }
+        Self { question, answer, first, until, block: None, asking: false, over: false, _held: held }
     }
 
     /// Whether its turn can come by time alone, or what refuses it refuses all whom it reaches.
