@@ -359,7 +359,10 @@ pub enum Refusal {
     /// Too many calls without an outcome.
     Busy,
     /// Too many requests are remembered that may come again.
-    RemembersTooMuch,
+    RemembersTooMuch {
+        /// When the first of them is forgotten.
+        retry_at: i64,
+    },
     /// The credential can't be fetched now.
     CredentialUnavailable {
         errcode: Option<i64>,

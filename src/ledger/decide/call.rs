@@ -27,7 +27,9 @@ pub(super) fn reserve(state: &State, admit: Admit, now: Now, process: Option<Seq
         Some(Before::Other) => Decision::rejected(Rejected::Conflict(
             "this Idempotency-Key came before with another request; use a new one".to_owned(),
         )),
-        Some(Before::Full) => Decision::reply(Reply::Refused(Refusal::RemembersTooMuch)),
+        Some(Before::Full(retry_at)) => {
+            Decision::reply(Reply::Refused(Refusal::RemembersTooMuch { retry_at }))
+        }
         Some(Before::New) | None => self::admit(state, admit, now, process, true),
     }
 }
