@@ -79,6 +79,7 @@ impl Line {
         let class = &mut self.classes[spot.class as usize];
         let queue = class.queues.get_mut(&spot.caller)?;
         let waiter = queue.waiters.remove(&spot.number)?;
+        queue.block.iter_mut().chain(&mut self.block).for_each(|block| block.left_by(spot.number));
         if queue.waiters.is_empty() {
             class.queues.remove(&spot.caller);
             class.turns.retain(|caller| *caller != spot.caller);
@@ -145,8 +146,14 @@ impl Line {
     }
 
     /// The ledger has refused: the call stays where it is, unless its time is up or no window can help it.
-    pub(super) fn refused(&mut self, spot: Spot, standing: Standing, now: Instant) -> Option<(Waiter, Word)> {
-        self.note(spot, standing.clone(), false, now);
+    pub(super) fn refused(
+        &mut self,
+        spot: Spot,
+        standing: Standing,
+        now: Instant,
+        tick: i64,
+    ) -> Option<(Waiter, Word)> {
+        self.note(spot, standing.clone(), false, now, tick);
         let waiter = self.waiter(spot)?;
         waiter.asking = false;
         if !waiter.over && standing.retry_at.is_some() {
@@ -156,10 +163,22 @@ impl Line {
     }
 
     /// Remembers a refusal for all whom it concerns. `due`: something has happened since.
-    pub(super) fn note(&mut self, spot: Spot, standing: Standing, due: bool, now: Instant) {
-        let reach = standing.reach;
+    pub(super) fn note(&mut self, spot: Spot, standing: Standing, due: bool, now: Instant, tick: i64) {
+        let number = spot.number;
+        let reach = match self.waiter(spot) {
+            Some(waiter) if waiter.may_pass_in_time(&standing, now, tick) => standing.reach,
+            // It waits for a surprise, and what is too little for it is not kept from those who need less.
+            Some(_) => Reach::Call,
+            None if standing.is_alike_for_all() => standing.reach,
+            None => return,
+        };
+        if reach != standing.reach && !due {
+            self.spread(spot.caller, &standing);
+        }
+        self.block.take_if(|block| block.of == number);
         // A call that no window can help says nothing about the others.
-        let block = standing.retry_at.is_some().then(|| Block { standing, due, not_before: now + PAUSE });
+        let block =
+            standing.retry_at.is_some().then(|| Block { standing, of: number, due, not_before: now + PAUSE });
         let queue = self.classes[spot.class as usize].queues.get_mut(&spot.caller);
         let (mut of_queue, mut of_call) = (None, None);
         match reach {
@@ -169,8 +188,21 @@ impl Line {
         }
         if let Some(queue) = queue {
             queue.block = of_queue;
-            if let Some(waiter) = queue.waiters.get_mut(&spot.number) {
+            if let Some(waiter) = queue.waiters.get_mut(&number) {
                 waiter.block = of_call;
+            }
+        }
+    }
+
+    /// Whoever waits for a surprise and needs as much of the same need not be asked for.
+    fn spread(&mut self, caller: Caller, standing: &Standing) {
+        for (&of, queue) in self.classes.iter_mut().flat_map(|class| &mut class.queues) {
+            if standing.reach == Reach::Caller && of != caller {
+                continue;
+            }
+            let blocks = queue.waiters.values_mut().filter_map(|waiter| waiter.block.as_mut());
+            for block in blocks.filter(|block| standing.implies(&block.standing)) {
+                block.due = false;
             }
         }
     }
@@ -202,7 +234,7 @@ impl Line {
     }
 
     /// How those of these classes stand whom a new call would overtake; none: it would overtake nobody. Whoever waits
-    /// for something of their own alone is not overtaken.
+    /// for something of their own alone, or for a surprise, is not overtaken.
     pub(super) fn behind(&self, classes: &[Priority], caller: Caller) -> Option<Standing> {
         let everybody = self.block.as_ref();
         for queue in classes.iter().flat_map(|class| self.classes[*class as usize].queues.values()) {

@@ -1,8 +1,8 @@
 //! The line before a limit: calls that would rather wait than be refused (`Prefer: wait=N`).
 //!
 //! Reading order: this file (a call asks), `wait` (it joins the line and leaves it), `line` (who is next, and when),
-//! `queue` (the same among the calls of one API key), `task` (asks for whoever is next), `prefer` (the header),
-//! `decider` (what all of this needs of the ledger).
+//! `queue` (the same among the calls of one API key), `places` (how many may wait), `task` (asks for whoever is next),
+//! `prefer` (the header), `decider` (what all of this needs of the ledger).
 //!
 //! There is a line for each corp and API, since their calls share nearly all their limits. It exists only while
 //! somebody waits in it. While it does nobody overtakes: whoever comes joins its end, or is refused like the ones
@@ -13,6 +13,7 @@
 
 mod decider;
 mod line;
+mod places;
 mod prefer;
 mod queue;
 mod task;
@@ -25,7 +26,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::ledger::command::{Admit, Command, InLine, Reply, Standing};
@@ -34,11 +35,10 @@ use crate::ledger::{LedgerError, LedgerHandle, Seq};
 
 pub use decider::Decider;
 use line::Line;
+use places::Places;
+pub use places::{WAITERS_KEPT, WAITERS_MAX, WAITERS_OF_KEY_MAX};
 pub use prefer::{WAIT_MAX_SECS, Wait};
 use wait::{Refused, Word};
-
-/// Calls that wait, in all lines together, at most; one more is refused at once.
-pub const WAITERS_MAX: usize = 1_000;
 
 /// How a call is put to the ledger: `Command::Admit` or `Command::Reserve`.
 type Make = fn(Admit) -> Command;
@@ -73,6 +73,8 @@ pub struct Answer {
 pub enum Ended {
     /// Too many wait already.
     Full,
+    /// Of the same API key.
+    FullOfKey,
     TimeUp,
     /// The process stops.
     Draining,
@@ -91,7 +93,10 @@ impl Answer {
     /// What a refusal has to say about waiting.
     pub fn note(&self) -> Option<String> {
         Some(match self.ended? {
-            Ended::Full => format!("it could not wait: {WAITERS_MAX} calls do so already"),
+            Ended::Full => format!("it could not wait: of {WAITERS_MAX} places for that none is free for it"),
+            Ended::FullOfKey => {
+                format!("it could not wait: {WAITERS_OF_KEY_MAX} calls of its API key do so already")
+            }
             Ended::TimeUp => format!("it has waited {} s in line", self.wait?.secs()),
             Ended::Draining => "it waits no longer: this process stops".to_owned(),
             Ended::Hopeless => "waiting would not help".to_owned(),
@@ -108,7 +113,7 @@ pub struct Admission<D = LedgerHandle> {
     lines: Mutex<HashMap<Place, Line>>,
     /// How many lines there are, for the many calls that come while there is none.
     standing: AtomicUsize,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     tickets: AtomicU64,
     draining: watch::Sender<bool>,
 }
@@ -127,7 +132,7 @@ impl<D: Decider> Admission<D> {
             runtime: Handle::current(),
             lines: Mutex::default(),
             standing: AtomicUsize::new(0),
-            places: Arc::new(Semaphore::new(WAITERS_MAX)),
+            places: Arc::default(),
             tickets: AtomicU64::new(0),
             draining: watch::Sender::new(false),
         })
@@ -141,7 +146,7 @@ impl<D: Decider> Admission<D> {
 
     /// How many calls wait.
     pub fn waiting(&self) -> usize {
-        WAITERS_MAX - self.places.available_permits()
+        self.places.taken()
     }
 
     /// Ends all waits with a refusal; nobody waits from now on.

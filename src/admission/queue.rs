@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::ledger::command::{Hit, Standing};
 use crate::ledger::entry::Priority;
 use crate::quota::Rule;
 
+use super::places::Held;
 use super::{Question, Word};
 
 /// How long a line sleeps at most before it looks at the ledger's time again, which may jump: the machine may have
@@ -23,12 +24,14 @@ pub(super) struct Waiter {
     answer: oneshot::Sender<Word>,
     /// As it was refused when it came.
     pub(super) first: Standing,
-    /// A limit that concerns this call alone.
+    /// The end of its time.
+    pub(super) until: Instant,
+    /// What holds up this call alone.
     pub(super) block: Option<Block>,
     pub(super) asking: bool,
     /// Its time was up while the ledger was asked.
     pub(super) over: bool,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl Waiter {
@@ -36,9 +39,17 @@ impl Waiter {
         question: Arc<Question>,
         answer: oneshot::Sender<Word>,
         first: Standing,
-        permit: OwnedSemaphorePermit,
+        until: Instant,
+        held: Held,
     ) -> Self {
-        Self { question, answer, first, block: None, asking: false, over: false, _permit: permit }
+        Self { question, answer, first, until, block: None, asking: false, over: false, _held: held }
+    }
+
+    /// Whether its turn can come by time alone, or what refuses it refuses all whom it reaches.
+    pub(super) fn may_pass_in_time(&self, standing: &Standing, now: Instant, tick: i64) -> bool {
+        let left = standing.retry_at.map(|retry_at| retry_at.saturating_sub(tick).max(0).cast_unsigned());
+        let time = self.until.saturating_duration_since(now);
+        standing.is_alike_for_all() || left.is_some_and(|left| Duration::from_millis(left) <= time)
     }
 
     /// Gives the word back if nobody is there to hear it.
@@ -50,6 +61,8 @@ impl Waiter {
 /// A refusal, and when it is worth another try.
 pub(super) struct Block {
     pub(super) standing: Standing,
+    /// Whose refusal it is.
+    pub(super) of: u64,
     /// Something happened since that may have made room.
     pub(super) due: bool,
     pub(super) not_before: Instant,
@@ -64,6 +77,11 @@ impl Block {
         }
         let left = self.standing.retry_at?.saturating_sub(tick).max(0).cast_unsigned();
         Some(pause.max(Duration::from_millis(left).min(LOOK)))
+    }
+
+    /// The call whose refusal it is waits no longer: what it needed need not be kept for it.
+    pub(super) fn left_by(&mut self, number: u64) {
+        self.due |= self.of == number && !self.standing.is_alike_for_all();
     }
 
     pub(super) fn spares(&self, class: Priority) -> bool {

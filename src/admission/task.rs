@@ -24,6 +24,10 @@ pub(super) async fn run<D: Decider>(
         match step {
             Step::Over => break,
             Step::Ask(spot, question) => {
+                // What happened is for those as well who were refused before it, and are not asked for now.
+                if room.has_changed().unwrap_or(false) {
+                    admission.with(&place, Line::room);
+                }
                 // What happens from now on may come too late for the answer.
                 room.mark_unchanged();
                 let asked = ask(&admission, &question).await;
@@ -59,13 +63,13 @@ async fn made(room: &mut watch::Receiver<u64>) {
 
 /// Tells the one that was asked for, unless it goes on waiting.
 fn heard<D: Decider>(admission: &Admission<D>, place: &Place, spot: Spot, asked: Asked) {
-    let now = Instant::now();
+    let (now, tick) = (Instant::now(), admission.decider.tick());
     let refused = match &asked {
         Ok((Reply::Refused(refusal), _)) => refusal.standing(),
         _ => None,
     };
     let told = admission.with(place, |line| match (refused, &asked) {
-        (Some(refused), _) => line.refused(spot, refused, now),
+        (Some(refused), _) => line.refused(spot, refused, now, tick),
         (None, Err(LedgerError::Busy)) => line.busy(spot, now),
         (None, _) => {
             let admitted = matches!(asked, Ok((Reply::Admitted { .. }, _)));

@@ -104,15 +104,17 @@ impl<D: Decider> Admission<D> {
         ticket: &Ticket,
         refused: Refused,
     ) -> Result<Delivery<D>, Ended> {
-        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Ended::Full)?;
         if *self.draining.borrow() {
             return Err(Ended::Draining);
         }
         let (place, class) = self.place(&question.admit);
+        let held = self.places.take(question.admit.caller, class)?;
         let spot = Spot { class, caller: question.admit.caller, number: ticket.number };
         let (answer, answered) = oneshot::channel();
+        let until = ticket.until.unwrap_or_else(Instant::now);
         let Refused { standing, judged, room } = refused;
-        let waiter = Waiter::new(Arc::clone(question), answer, standing.clone(), permit);
+        let waiter = Waiter::new(Arc::clone(question), answer, standing.clone(), until, held);
+        let tick = self.decider.tick();
         let mut lines = self.lines();
         let fresh = !lines.contains_key(&place);
         let line = lines.entry(place.clone()).or_default();
@@ -120,7 +122,7 @@ impl<D: Decider> Admission<D> {
         if judged {
             // What was made since then has woken nobody for this refusal.
             let due = room.has_changed().unwrap_or(false);
-            line.note(spot, standing, due, Instant::now());
+            line.note(spot, standing, due, Instant::now(), tick);
         }
         if fresh {
             self.runtime.spawn(task::run(Arc::clone(self), place.clone(), Arc::clone(&line.wake), room));

@@ -240,7 +240,7 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
                 .header("retry-after", wait.to_string())
         }
         Refusal::Unauthorized(why) => Outgoing::own(&unauthorized(*why)),
-        Refusal::Busy | Refusal::RemembersTooMuch => {
+        Refusal::Busy | Refusal::RemembersTooMuch { .. } => {
             Outgoing::own(&Reply::try_again("too many calls wait for their outcome; nothing was sent"))
                 .header("retry-after", "1")
         }

@@ -212,9 +212,10 @@ fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
             Problem::new(&problem::NOT_ALLOWED, "this API key may not call this API for this app")
         }
         Refusal::Busy => Problem::new(&problem::BUSY, "too many calls are without an outcome").retry_after(1),
-        Refusal::RemembersTooMuch => {
+        Refusal::RemembersTooMuch { retry_at } => {
             let what = "too many requests with an Idempotency-Key are remembered, of 24 hours; without one it goes on";
-            Problem::new(&problem::BUSY, what).retry_after(60)
+            let wait = Present::read(&state.ledger, &*state.clock).seconds_until(*retry_at).max(1);
+            Problem::new(&problem::BUSY, what).retry_after(wait)
         }
         Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
             Problem::internal(&"a reservation was asked for a credential")

@@ -335,6 +335,8 @@ pub enum Refusal {
     Limit {
         reading: Reading,
         retry_at: Option<i64>,
+        /// What the call would have taken.
+        needed: u64,
         reach: Reach,
         key: RefusalKey,
         recorded: bool,
@@ -357,7 +359,10 @@ pub enum Refusal {
     /// Too many calls without an outcome.
     Busy,
     /// Too many requests are remembered that may come again.
-    RemembersTooMuch,
+    RemembersTooMuch {
+        /// When the first of them is forgotten.
+        retry_at: i64,
+    },
     /// The credential can't be fetched now.
     CredentialUnavailable {
         errcode: Option<i64>,

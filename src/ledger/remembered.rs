@@ -10,8 +10,11 @@ use super::entry::{Once, Seq, ShortDigest};
 pub const REMEMBERED_FOR_MS: i64 = 24 * 3_600_000;
 
 /// Calls that are remembered at most: one more is refused, since forgetting one early could take twice. Each takes
-/// about 150 bytes.
+/// about 160 bytes.
 pub const REMEMBERED_MAX: usize = 200_000;
+
+/// Those of one API key, so that the others' are not refused for its sake.
+pub const REMEMBERED_OF_KEY_MAX: usize = REMEMBERED_MAX / 2;
 
 /// An API key, and the digest of the key that its client chose.
 type Name = (Seq, ShortDigest);
@@ -22,6 +25,15 @@ pub struct Remembered {
     /// In the order in which they came.
     oldest: VecDeque<(i64, Name)>,
     calls: usize,
+    of_key: BTreeMap<Seq, OfKey>,
+}
+
+/// What is remembered of one API key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct OfKey {
+    calls: usize,
+    /// When its requests came, in order.
+    since: VecDeque<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,12 +52,17 @@ pub enum Before {
     Same(Seq),
     /// The key came before with another request.
     Other,
-    /// There is no room to remember another one.
-    Full,
+    /// There is no room to remember another one before this tick.
+    Full(i64),
 }
 
 fn lives(since: i64, tick: i64) -> bool {
     tick < since.saturating_add(REMEMBERED_FOR_MS)
+}
+
+/// When there is room for one more call, if so many take all of it: the first request that is forgotten makes some.
+fn room_at(calls: usize, most: usize, first: Option<i64>) -> Option<i64> {
+    first.filter(|_| calls >= most).map(|since| since.saturating_add(REMEMBERED_FOR_MS))
 }
 
 impl Remembered {
@@ -60,33 +77,42 @@ impl Remembered {
             }
             None => {}
         }
-        if self.calls >= REMEMBERED_MAX && self.living(tick) >= REMEMBERED_MAX {
-            Before::Full
-        } else {
-            Before::New
+        let all = room_at(self.calls, REMEMBERED_MAX, self.oldest.front().map(|(since, _)| *since));
+        let own = self.of_key.get(&api_key);
+        let own = own.and_then(|own| room_at(own.calls, REMEMBERED_OF_KEY_MAX, own.since.front().copied()));
+        match all.max(own).filter(|&room_at| tick < room_at) {
+            Some(room_at) => Before::Full(room_at),
+            None => Before::New,
         }
-    }
-
-    fn living(&self, tick: i64) -> usize {
-        let past = self.oldest.iter().take_while(|(since, _)| !lives(*since, tick));
-        let past: usize = past.filter_map(|(_, name)| self.by.get(name)).map(|it| it.parts.len()).sum();
-        self.calls - past
     }
 
     /// A call was admitted.
     pub(super) fn keep(&mut self, api_key: Seq, once: &Once, seq: Seq, tick: i64) {
-        while let Some((since, name)) = self.oldest.front().copied()
-            && !lives(since, tick)
-        {
-            self.oldest.pop_front();
-            self.calls -= self.by.remove(&name).map_or(0, |request| request.parts.len());
+        while self.oldest.front().is_some_and(|(since, _)| !lives(*since, tick)) {
+            self.forget();
         }
         let name = (api_key, once.key);
         let request = self.by.entry(name).or_insert_with(|| {
             self.oldest.push_back((tick, name));
+            self.of_key.entry(api_key).or_default().since.push_back(tick);
             Request { digest: once.request, tick, parts: Vec::new() }
         });
         request.parts.push((once.part, seq));
         self.calls += 1;
+        self.of_key.entry(api_key).or_default().calls += 1;
+    }
+
+    /// The oldest request.
+    fn forget(&mut self) {
+        let Some((_, name)) = self.oldest.pop_front() else { return };
+        let calls = self.by.remove(&name).map_or(0, |request| request.parts.len());
+        self.calls -= calls;
+        if let Some(own) = self.of_key.get_mut(&name.0) {
+            own.since.pop_front();
+            own.calls -= calls;
+            if own.since.is_empty() {
+                self.of_key.remove(&name.0);
+            }
+        }
     }
 }

@@ -146,8 +146,8 @@ impl Fake {
         if late > 0 {
             self.give(late);
         }
-        let standing =
-            Standing { hit: Hit::Limit(reading(reserved)), retry_at, reach: own.unwrap_or(Reach::Everybody) };
+        let reach = own.unwrap_or(Reach::Everybody);
+        let standing = Standing { hit: Hit::Limit(reading(reserved)), retry_at, needed: 1, reach };
         Ok(Reply::Refused(standing.refusal(key(admit), false)))
     }
 }

@@ -1,6 +1,6 @@
 use super::fake::{APP, fake};
 use super::*;
-use crate::admission::WAITERS_MAX;
+use crate::admission::{WAITERS_KEPT, WAITERS_MAX, WAITERS_OF_KEY_MAX};
 use crate::ledger::command::{Reach, Refusal};
 
 fn is_refused(answer: &Answer) -> bool {
@@ -126,26 +126,55 @@ async fn a_client_that_has_gone_leaves_at_once_and_without_a_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_more_than_a_thousand_is_refused_at_once_and_told_so() {
+async fn one_more_than_there_are_places_is_refused_at_once_and_told_so() {
     let (fake, admission) = fake();
-    let asked: Vec<_> = (0..1_000).map(|id| ask(&admission, call(APP, 11 + id % 3, id), 60)).collect();
+    let normal = (WAITERS_MAX - WAITERS_KEPT) as u64;
+    let mut asked: Vec<_> =
+        (0..normal).map(|id| ask(&admission, call(APP, [11, 12, 13, 31][id as usize % 4], id), 60)).collect();
     a_moment().await;
-    assert_eq!((admission.waiting(), WAITERS_MAX), (1_000, 1_000));
+    assert_eq!(admission.waiting(), WAITERS_MAX - WAITERS_KEPT);
     let begun = Instant::now();
     let refused = answer(ask(&admission, call(APP, 12, 7_000), 60)).await;
     assert!(is_refused(&refused) && ms_since(begun) < 10);
-    assert!(refused.note().unwrap().contains("1000 calls do so already"));
+    assert!(refused.note().unwrap().contains("of 1000 places for that none is free for it"));
     assert_eq!((refused.applied(), &fake.inside().refused[..]), (None, &[7_000][..]));
+    // The rest is for critical keys.
+    asked.extend((0..WAITERS_KEPT as u64).map(|id| ask(&admission, call(APP, 21, 1_000 + id), 60)));
+    a_moment().await;
+    assert_eq!(admission.waiting(), WAITERS_MAX);
+    let refused = answer(ask(&admission, call(APP, 21, 7_001), 60)).await;
+    assert!(is_refused(&refused) && refused.note().unwrap().contains("none is free"));
     fake.give(1);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
-    assert!(is_refused(&answer(ask(&admission, call(APP, 12, 7_001), 1)).await));
+    assert!(is_refused(&answer(ask(&admission, call(APP, 21, 7_002), 1)).await));
     assert!(ms_since(begun) >= 1_000, "a place is free again");
-    for asked in asked {
-        asked.abort();
-    }
+    asked.iter().for_each(JoinHandle::abort);
     a_moment().await;
     assert_eq!(admission.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_takes_its_share_of_the_places_and_leaves_the_others() {
+    let (_, admission) = fake();
+    // In lines of several APIs.
+    let greedy = |id: u64| Admit { api: format!("user/get{}", id % 3), ..call(APP, 11, id) };
+    let asked: Vec<_> = (0..1_000).map(|id| ask(&admission, greedy(id), 60)).collect();
+    a_moment().await;
+    assert_eq!(admission.waiting(), WAITERS_OF_KEY_MAX);
+    let refused = answer(ask(&admission, greedy(2_000), 60)).await;
+    assert!(refused.note().unwrap().contains("250 calls of its API key do so already"));
+    let other = ask(&admission, call(APP, 12, 3_000), 60);
+    a_moment().await;
+    assert_eq!(admission.waiting(), WAITERS_OF_KEY_MAX + 1);
+    other.abort();
+    asked.iter().for_each(JoinHandle::abort);
+    a_moment().await;
+    assert_eq!(admission.waiting(), 0);
+    let again = ask(&admission, call(APP, 11, 4_000), 60);
+    a_moment().await;
+    assert_eq!(admission.waiting(), 1);
+    again.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ mod core_tests;
 mod fake;
 mod line_tests;
 mod record_tests;
+mod size_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What the line before a limit and the ledger tell each other.
 
 use crate::ledger::entry::{Blocks, PenaltyLevel, Seq};
-use crate::quota::{Dimension, Reading, Scope};
+use crate::quota::{Dimension, Reading, Scope, Unit};
 
 use super::{Refusal, RefusalKey};
 
@@ -19,6 +19,8 @@ pub struct InLine {
 pub struct Standing {
     pub hit: Hit,
     pub retry_at: Option<i64>,
+    /// What the refused call would have taken of the limit.
+    pub needed: u64,
     pub reach: Reach,
 }
 
@@ -35,11 +37,30 @@ pub enum Hit {
 }
 
 impl Standing {
+    /// Whether every call needs as much as the refused one: none of those whom it reaches can pass while that can't.
+    pub fn is_alike_for_all(&self) -> bool {
+        match &self.hit {
+            Hit::Limit(reading) => reading.unit == Unit::Calls,
+            Hit::Blocked { .. } => true,
+        }
+    }
+
+    /// Whether a call that was refused like that by the same counters is refused wherever this one is.
+    pub fn implies(&self, other: &Self) -> bool {
+        match (&self.hit, &other.hit) {
+            (Hit::Limit(one), Hit::Limit(it)) => {
+                let same = one.limit == it.limit && one.rule == it.rule && self.reach == other.reach;
+                same && self.reach != Reach::Call && self.needed <= other.needed
+            }
+            _ => false,
+        }
+    }
+
     /// The same for another call.
     pub fn refusal(self, key: RefusalKey, recorded: bool) -> Refusal {
-        let Self { hit, retry_at, reach } = self;
+        let Self { hit, retry_at, needed, reach } = self;
         match hit {
-            Hit::Limit(reading) => Refusal::Limit { reading, retry_at, reach, key, recorded },
+            Hit::Limit(reading) => Refusal::Limit { reading, retry_at, needed, reach, key, recorded },
             Hit::Blocked { penalty, level, errcode } => {
                 let retry_at = retry_at.unwrap_or_default();
                 Refusal::Blocked { penalty, level, errcode, retry_at, reach, key, recorded }
@@ -85,12 +106,16 @@ impl Refusal {
     /// What it says to whoever is refused next; none where waiting for room is of no use.
     pub fn standing(&self) -> Option<Standing> {
         match self {
-            Self::Limit { reading, retry_at, reach, .. } => {
-                Some(Standing { hit: Hit::Limit(reading.clone()), retry_at: *retry_at, reach: *reach })
-            }
+            Self::Limit { reading, retry_at, needed, reach, .. } => Some(Standing {
+                hit: Hit::Limit(reading.clone()),
+                retry_at: *retry_at,
+                needed: *needed,
+                reach: *reach,
+            }),
             Self::Blocked { penalty, level, errcode, retry_at, reach, .. } => Some(Standing {
                 hit: Hit::Blocked { penalty: *penalty, level: *level, errcode: *errcode },
                 retry_at: Some(*retry_at),
+                needed: 1,
                 reach: *reach,
             }),
             _ => None,

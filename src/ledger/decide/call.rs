@@ -27,7 +27,9 @@ pub(super) fn reserve(state: &State, admit: Admit, now: Now, process: Option<Seq
         Some(Before::Other) => Decision::rejected(Rejected::Conflict(
             "this Idempotency-Key came before with another request; use a new one".to_owned(),
         )),
-        Some(Before::Full) => Decision::reply(Reply::Refused(Refusal::RemembersTooMuch)),
+        Some(Before::Full(retry_at)) => {
+            Decision::reply(Reply::Refused(Refusal::RemembersTooMuch { retry_at }))
+        }
         Some(Before::New) | None => self::admit(state, admit, now, process, true),
     }
 }
@@ -96,8 +98,8 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     let judgement = judge(state, &facets, &cost, now);
     let alerts = alert::raised(state, &facets, &cost, &judgement, now);
     match judgement {
-        Judgement::Refused(quota::Refusal { reading, retry_at, scope, .. }) => {
-            let standing = Standing { hit: Hit::Limit(reading), retry_at, reach: Reach::of(scope) };
+        Judgement::Refused(quota::Refusal { reading, retry_at, scope, needed }) => {
+            let standing = Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) };
             held_back(state, refusal_key, standing, admit.line.waits, named, now)
         }
         Judgement::Admitted { binding, shadowed, .. } => {
@@ -236,7 +238,8 @@ fn held_back(
 
 fn blocked(key: penalties::Blocked, penalty: &Penalty, now: Now) -> Standing {
     let hit = Hit::Blocked { penalty: penalty.started, level: penalty.level, errcode: penalty.errcode() };
-    Standing { hit, retry_at: Some(penalty.retry_at(now.tick)), reach: Reach::of_block(key.blocks) }
+    let (retry_at, reach) = (Some(penalty.retry_at(now.tick)), Reach::of_block(key.blocks));
+    Standing { hit, retry_at, needed: 1, reach }
 }
 
 /// Whether this second already has an entry for such a refusal; then only the count grows.

@@ -28,7 +28,7 @@ fn standing() -> Standing {
         rule: Rule::Limit,
         unit: Unit::Calls,
     };
-    Standing { hit: Hit::Limit(reading), retry_at: Some(900), reach: Reach::Everybody }
+    Standing { hit: Hit::Limit(reading), retry_at: Some(900), needed: 1, reach: Reach::Everybody }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 use crate::ledger::command::{Admit, Ask, Caller, Command, Outcome, Rejected, Reply};
 use crate::ledger::entry::{Once, Seq};
-use crate::ledger::remembered::{Before, REMEMBERED_FOR_MS, REMEMBERED_MAX, Remembered};
+use crate::ledger::remembered::{
+    Before, REMEMBERED_FOR_MS, REMEMBERED_MAX, REMEMBERED_OF_KEY_MAX, Remembered,
+};
 
 use super::ops::Fate;
 use super::rule_tests::{act, world};
@@ -66,24 +68,44 @@ fn the_calls_of_one_request_are_told_apart() {
     assert_eq!(come(&mut world, app, once(1, 1, 0)), Reply::Remembered { pending: first });
 }
 
+fn numbered(i: usize) -> Once {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&(i as u64).to_be_bytes());
+    Once { key, request: [1; 16], part: 0 }
+}
+
 #[test]
 fn a_full_memory_refuses_and_forgets_nothing_before_its_time() {
     let mut memory = Remembered::default();
-    let other = |i: usize| {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&(i as u64).to_be_bytes());
-        Once { key, request: [1; 16], part: 0 }
-    };
-    for i in 1..=REMEMBERED_MAX {
-        assert_eq!(memory.look(0, &other(i), 5), Before::New);
-        memory.keep(0, &other(i), i as Seq, 5);
-    }
-    assert_eq!(memory.look(0, &other(0), 5), Before::Full);
-    assert_eq!(memory.look(0, &other(1), 5), Before::Same(1));
-    // When their day is over there is room again, also before anything was written.
     let later = 5 + REMEMBERED_FOR_MS;
-    assert_eq!(memory.look(0, &other(0), later - 1), Before::Full);
-    assert_eq!(memory.look(0, &other(0), later), Before::New);
-    memory.keep(0, &other(0), 1_000_000, later);
-    assert_eq!(memory.look(0, &other(1), later), Before::New);
+    for i in 1..=REMEMBERED_MAX {
+        let (key, since) = ((i % 2) as Seq, if i == 1 { 5 } else { 6 });
+        assert_eq!(memory.look(key, &numbered(i), since), Before::New);
+        memory.keep(key, &numbered(i), i as Seq, since);
+    }
+    assert_eq!(memory.look(2, &numbered(0), 6), Before::Full(later), "when the first one is forgotten");
+    assert_eq!(memory.look(1, &numbered(1), 6), Before::Same(1));
+    // When its day is over there is room again, also before anything was written.
+    assert_eq!(memory.look(2, &numbered(0), later - 1), Before::Full(later));
+    assert_eq!(memory.look(2, &numbered(0), later), Before::New);
+    memory.keep(2, &numbered(0), 1_000_000, later);
+    assert_eq!(memory.look(1, &numbered(1), later), Before::Full(later + 1), "for one more call only");
+    assert_eq!(memory.look(1, &numbered(1), later + 1), Before::New);
+}
+
+#[test]
+fn one_busy_key_fills_its_share_and_the_others_are_remembered_as_before() {
+    let mut memory = Remembered::default();
+    for i in 0..REMEMBERED_OF_KEY_MAX {
+        memory.keep(7, &numbered(i), i as Seq, 5);
+    }
+    let later = 5 + REMEMBERED_FOR_MS;
+    assert_eq!(memory.look(7, &numbered(REMEMBERED_OF_KEY_MAX), 6), Before::Full(later));
+    assert_eq!(memory.look(7, &numbered(3), 6), Before::Same(3));
+    assert_eq!(memory.look(8, &numbered(3), 6), Before::New);
+    memory.keep(8, &numbered(3), 1_000_000, 6);
+    assert_eq!(memory.look(7, &numbered(REMEMBERED_OF_KEY_MAX), later), Before::New);
+    memory.keep(7, &numbered(3), 2_000_000, later);
+    assert_eq!(memory.look(8, &numbered(3), later), Before::Same(1_000_000));
+    assert_eq!(memory.look(7, &numbered(4), later), Before::New, "all others of that day are forgotten");
 }

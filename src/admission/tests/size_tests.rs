@@ -1,0 +1,120 @@
+//! Calls that need different amounts of a limit.
+
+use super::core::{Core, core};
+use super::*;
+use crate::ledger::command::{Refusal, To};
+use crate::ledger::entry::Priority;
+use crate::quota::Operator;
+
+const DAY: &str = "messages-corp-day";
+
+fn message(core: &Core, key: Seq, id: u64, people: u64) -> Admit {
+    Admit { ask: Ask { to: To::Count(people), ..Ask::default() }, ..call(core.app, key, id) }
+}
+
+fn cap(core: &Core, limit: &str, cap: u64) {
+    let (corp_id, limit) = ("corp".to_owned(), limit.to_owned());
+    core.act(Command::PutCap { corp_id, limit, cap: Some(cap) });
+}
+
+fn pending(answer: &Answer) -> Seq {
+    match answer.reply {
+        Reply::Admitted { pending, .. } => pending,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn retry_at(answer: &Answer) -> i64 {
+    match answer.reply {
+        Reply::Refused(Refusal::Limit { retry_at: Some(retry_at), .. }) => retry_at,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// Resolves when so many calls wait.
+async fn joined(admission: &Admission<Arc<Core>>, count: usize) {
+    while admission.waiting() != count {
+        a_moment().await;
+    }
+}
+
+/// 500 of 600 person-times of the day are under way.
+async fn nearly_full() -> (Arc<Core>, Arc<Admission<Arc<Core>>>, Seq, Seq) {
+    let (core, admission) = core(10_000);
+    cap(&core, DAY, 600);
+    let key = core.key(1, Priority::Normal);
+    let first = pending(&answer(ask(&admission, message(&core, key, 1, 500), 0)).await);
+    (core, admission, key, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_call_whose_time_is_too_short_for_its_room_holds_no_small_one_up() {
+    let (core, admission, key, _) = nearly_full().await;
+    let other = core.key(2, Priority::Normal);
+    let large = ask(&admission, message(&core, key, 2, 200), 8);
+    joined(&admission, 1).await;
+    for (number, key, wait_secs) in [(3, key, 0), (4, key, 5), (5, other, 0), (6, other, 5)] {
+        let begun = Instant::now();
+        assert!(is_admitted(&answer(ask(&admission, message(&core, key, number, 1), wait_secs)).await));
+        assert!(ms_since(begun) < 10, "call {number}: {} ms", ms_since(begun));
+    }
+    let large = answer(large).await;
+    assert_eq!(large.applied(), Wait::of_secs(8));
+    assert!(retry_at(&large) > 3_600_000, "it is told when its own room comes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_back_unforeseen_is_still_for_the_large_call_that_waits() {
+    let (core, admission, key, first) = nearly_full().await;
+    let large = ask(&admission, message(&core, key, 2, 200), 60);
+    joined(&admission, 1).await;
+    assert!(is_admitted(&answer(ask(&admission, message(&core, key, 3, 100), 0)).await));
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let begun = Instant::now();
+    core.voided(first);
+    assert!(is_admitted(&answer(large).await));
+    assert!(ms_since(begun) < 50, "{} ms", ms_since(begun));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_need_as_much_are_not_asked_for_one_by_one() {
+    let (core, admission, key, _) = nearly_full().await;
+    let asked: Vec<_> = (0..200).map(|id| ask(&admission, message(&core, key, id, 200), 60)).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = core.inside().asks;
+    let small = pending(&answer(ask(&admission, message(&core, key, 900, 50), 0)).await);
+    core.voided(small);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let asks = core.inside().asks - before;
+    assert!(asks < 10, "{asks} asks, since too little was given back for any of 200");
+    asked.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_comes_in_time_is_kept_for_the_large_call_and_no_longer_than_it_waits() {
+    let (core, admission) = core(10_000);
+    let (profile, operator, own) = ("wecom-2020".to_owned(), Operator::Corp, None);
+    core.act(Command::PutLimits { profile, operator, own });
+    cap(&core, "appchat-send-minute", 600);
+    let key = core.key(1, Priority::Normal);
+    let chat = |id, people| Admit { api: "appchat/send".to_owned(), ..message(&core, key, id, people) };
+    for id in [1, 2] {
+        core.posted(pending(&answer(ask(&admission, chat(id, 250), 0)).await));
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let large = ask(&admission, chat(3, 200), 60);
+    joined(&admission, 1).await;
+    // Else small ones would take what is left for as long as they come.
+    let small = answer(ask(&admission, chat(4, 1), 0)).await;
+    assert!((60_000..61_000).contains(&retry_at(&small)), "{}", retry_at(&small));
+    let behind = ask(&admission, chat(5, 1), 60);
+    joined(&admission, 2).await;
+    large.abort();
+    let begun = Instant::now();
+    assert!(is_admitted(&answer(behind).await));
+    assert!(ms_since(begun) < 50, "{} ms", ms_since(begun));
+    let large = answer(ask(&admission, chat(6, 200), 60)).await;
+    assert!(is_admitted(&large));
+    let (tick, ..) = core.admitted()[3];
+    assert!((60_000..61_000).contains(&tick), "{tick}");
+}
