@@ -106,7 +106,7 @@ pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Re
     Ok(HttpResponse::Ok().json(list(&state.ledger, only).await?))
 }
 
-/// What is in force. `only`: of what was learned, that of calls of these apps.
+/// What is in force. `only`: of what holds for some corps or was learned, that which concerns these apps.
 pub async fn list(ledger: &LedgerHandle, only: Option<Vec<Seq>>) -> Result<List, Problem> {
     let list = ledger
         .read(move |state, _| {
@@ -117,7 +117,11 @@ pub async fn list(ledger: &LedgerHandle, only: Option<Vec<Seq>>) -> Result<List,
                     state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone())
                 }
             };
-            let overrides = state.limits.overrides.iter();
+            let visible = |corp: Option<Seq>| {
+                let of_corp = |app: &Seq| state.directory.apps.get(app).map(|app| app.corp) == corp;
+                corp.is_none() || only.as_ref().is_none_or(|only| only.iter().any(of_corp))
+            };
+            let overrides = state.limits.overrides.iter().filter(|own| visible(own.corp));
             List {
                 profile: state.limits.profile.clone(),
                 operator: state.limits.operator,
