@@ -49,6 +49,8 @@ types! {
         "Use a method that the `Allow` header names.";
     CALL_NOT_PENDING = "call-not-pending", 409, "The call is not pending",
         "It was settled before, has expired, or was reserved with another key. Its entries are at /v1/entries.";
+    CALL_ENDED = "call-ended", 409, "The call of this Idempotency-Key has ended",
+        "The key gave a permission once, and it is gone: `state` says how. To make the call again, use a new key.";
     CONFLICT = "conflict", 409, "It does not fit what is there",
         "Do what `detail` says, then try again.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",

@@ -8,6 +8,7 @@ mod reconcile;
 use crate::quota::{Cost, Operator, Profile, Reading, Rule, Unit};
 
 use super::entry::{AnswerNotes, Fingerprint, Once, PenaltyLevel, Plain, Seq, Size, UsageReconciled};
+use super::remembered::Ended;
 
 pub use ask::{Ask, NotSent, To};
 pub use keys::{ApiKeyChange, ApiKeyEdit, ApiKeyTerms, OwnChange, OwnNumber};
@@ -289,10 +290,14 @@ pub enum Reply {
         pending: Seq,
         credential: Option<Seq>,
         reading: Option<Reading>,
+        /// The tick at which it expires without an outcome.
+        deadline: i64,
     },
     /// The same request came before, and was admitted then.
     Remembered {
         pending: Seq,
+        /// What became of it; none: it is still pending.
+        ended: Option<Ended>,
     },
     Checked {
         would: Box<Reply>,

@@ -11,14 +11,14 @@ use super::alerts::Alerts;
 use super::command::{Caller, RefusalKey};
 use super::delivered::Delivered;
 use super::directory::Directory;
-use super::entry::{CapOverride, Reserve, Scope, Seq, Target};
+use super::entry::{CapOverride, Reserve, Scope, Seq, ShortDigest, Target};
 use super::learned::Learned;
 use super::penalties::Penalties;
 use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 10;
+pub const FOLD_VERSION: u32 = 11;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;
@@ -136,8 +136,8 @@ pub struct Pending {
     pub target: Option<Box<Target>>,
     pub tick: i64,
     pub deadline: i64,
-    /// The client may ask again for what it was told.
-    pub once: bool,
+    /// The client may ask again for what it was told: the digest of its `Idempotency-Key`.
+    pub once: Option<ShortDigest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::ledger::command::{
 use crate::ledger::directory::{ApiKey, App};
 use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Priority, Refs, Scope, Seq, Target, Told};
 use crate::ledger::penalties::{self, Penalty};
-use crate::ledger::remembered::Before;
+use crate::ledger::remembered::{Before, Ended};
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading, Rule};
 
@@ -23,7 +23,12 @@ pub(super) fn reserve(state: &State, admit: Admit, now: Now, process: Option<Seq
     let known = state.app_of(admit.caller, admit.app).and(admit.once.as_ref());
     let before = known.map(|once| state.remembered.look(admit.caller.api_key().unwrap_or(0), once, now.tick));
     match before {
-        Some(Before::Same(pending)) => Decision::reply(Reply::Remembered { pending }),
+        Some(Before::Same(pending, ended)) => {
+            // Overdue ones are expired some at a time.
+            let overdue = state.pendings.get(&pending).is_some_and(|it| it.deadline <= now.tick);
+            let ended = ended.or(overdue.then_some(Ended::Expired));
+            Decision::reply(Reply::Remembered { pending, ended })
+        }
         Some(Before::Other) => Decision::rejected(Rejected::Conflict(
             "this Idempotency-Key came before with another request; use a new one".to_owned(),
         )),
@@ -103,6 +108,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         Judgement::Admitted { binding, shadowed, .. } => {
             let pending = state.head + 1 + u64::from(named.is_some());
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
+            let deadline = now.tick + i64::from(admit.timeout_ms);
             let body = Body::CallPending(CallPending {
                 method: admit.method,
                 cost,
@@ -118,7 +124,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
                 once: admit.once,
             });
             let drafts = named.into_iter().chain([draft(refs, body)]).chain(alerts).collect();
-            let reply = Reply::Admitted { pending, credential, reading: binding };
+            let reply = Reply::Admitted { pending, credential, reading: binding, deadline };
             Decision { drafts, ..Decision::reply(reply) }
         }
     }

@@ -208,7 +208,7 @@ pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
 pub fn decide_abandoned(state: &State, abandoned: &BTreeSet<Seq>) -> Vec<Draft> {
     let each: BTreeSet<Seq> = abandoned.iter().take(EXPIRE_BATCH).copied().collect();
     // Whoever may send a request again will learn then what became of it, and may still make the call.
-    let comes_again = |seq: &Seq| state.pendings.get(seq).is_some_and(|pending| pending.once);
+    let comes_again = |seq: &Seq| state.pendings.get(seq).is_some_and(|pending| pending.once.is_some());
     each.into_iter()
         .filter(|seq| !comes_again(seq))
         .filter_map(|seq| expire(state, seq, "outcome_not_written"))
