@@ -7,6 +7,7 @@ use super::tests::{APPS, Answer, World};
 use crate::ledger::command::{Command, Outcome};
 use crate::ledger::Kind;
 use crate::ledger::entry::{Body, CallPending, Scope};
+use crate::quota::Operator;
 
 impl World {
     async fn post_once(&self, idempotency_key: &str, api_key: &str, body: &Value) -> Answer {
@@ -174,12 +175,49 @@ async fn a_call_costs_what_its_recipients_or_its_client_say() {
     assert_eq!(cost(json!({"recipients": {"touser": "a", "toparty": "7"}})).await.cost.person_times, 100);
     assert_eq!(cost(json!({"recipients": {"touser": "@all"}})).await.cost.person_times, 100);
     assert_eq!(cost(json!({})).await.cost.person_times, 100);
-    let chat = cost(json!({"recipients": {"chat": "chat17"}})).await;
+    let chat = cost(json!({"api": "appchat/send", "recipients": {"chat": "chat17"}})).await;
     assert!(chat.cost.person_times == 100 && chat.target.chat != 0);
     let said = cost(json!({"cost": {"person_times": 5, "accounts": 2, "domains": 1}})).await.cost;
     assert_eq!((said.person_times, said.accounts, said.domains), (5, 2, 1));
     let entry = world.get("/v1/entries?kind=call.pending", &world.admin).await;
     assert!(!entry.text.contains("zhangsan") && !entry.text.contains("chat17"), "{}", entry.text);
+}
+
+#[tokio::test]
+async fn what_a_cost_leaves_out_is_taken_at_its_upper_bound() {
+    let world = World::new().await;
+    let cost = async |api: &str, cost: Value| {
+        let body = json!({"app": APPS[0], "api": api, "cost": cost});
+        let answer = world.post("/v1/calls", &world.admin, &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let pending = world.pending(&answer.body).await;
+        (pending.cost.person_times, pending.cost.accounts, pending.cost.domains, pending.target.unread.is_some())
+    };
+    assert_eq!(cost("message/send", json!({})).await, (100, 0, 0, true));
+    assert_eq!(cost("message/send", json!({"accounts": 5})).await, (100, 5, 0, true));
+    assert_eq!(cost("message/send", json!({"person_times": 7})).await, (7, 0, 0, false));
+    assert_eq!(cost("user/create", json!({"person_times": 0})).await, (0, 1, 0, false));
+    assert_eq!(cost("user/create", json!({"accounts": 2})).await, (0, 2, 0, false));
+    assert_eq!(cost("agent/set", json!({"accounts": 0})).await, (0, 0, 1, true));
+    assert_eq!(cost("agent/set", json!({"domains": 0})).await, (0, 0, 0, false));
+    assert_eq!(cost("user/get", json!({})).await, (0, 0, 0, false));
+}
+
+#[tokio::test]
+async fn a_robot_that_a_client_speaks_as_counts_with_what_the_gateway_sends_as_it() {
+    let world = World::new().await;
+    world
+        .act(Command::PutLimits { profile: "wecom-2023".to_owned(), operator: Operator::Corp, own: None })
+        .await;
+    let body = json!({"app": APPS[0], "api": "webhook/send", "recipients": {"robot": "key-of-a-robot"}});
+    for _ in 0..20 {
+        let answer = world.post("/v1/calls", &world.admin, &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let robot = world.state.vault.robot_hash(&world.state.ledger.ledger_id(), "key-of-a-robot");
+        assert_eq!(world.pending(&answer.body).await.target.chat, robot);
+    }
+    let refused = world.post("/v1/calls", &world.admin, &body).await;
+    assert_eq!((refused.problem(), &refused.body["limit"]), ((429, "limit-exceeded"), &json!("robot-minute")));
 }
 
 #[tokio::test]
@@ -191,6 +229,17 @@ async fn recipients_that_can_not_be_read_are_refused() {
         json!({"recipients": {"touser": ""}}),
         json!({"recipients": {"touser": {"a": 1}}}),
         json!({"recipients": {"touser": "a", "chat": "c"}}),
+        json!({"recipients": {"chat": "c"}}),
+        json!({"recipients": {"robot": "r"}}),
+        json!({"api": "appchat/send", "recipients": {"touser": "a"}}),
+        json!({"api": "appchat/send", "recipients": {"touser": "a", "chat": "c"}}),
+        json!({"api": "webhook/send"}),
+        json!({"api": "webhook/send", "cost": {}}),
+        json!({"api": "webhook/send", "recipients": {"chat": "c"}}),
+        json!({"api": "webhook/send", "recipients": {"robot": ""}}),
+        json!({"api": "user/create", "recipients": {"touser": "a"}}),
+        json!({"api": "user/create", "cost": {"accounts": 0}}),
+        json!({"cost": {"person_times": 0}}),
         json!({"recipients": {"chat": ""}}),
         json!({"recipients": {"to": "a"}}),
         json!({"recipients": {"touser": "a"}, "cost": {"person_times": 1}}),

@@ -1,7 +1,7 @@
 //! Calls: permission, outcome, refusal.
 
 use crate::ledger::command::{
-    Admit, Caller, Hit, Now, Reach, Refusal, RefusalKey, Rejected, Reply, Standing, To, Unauthorized,
+    Admit, Ask, Caller, Hit, Now, Reach, Refusal, RefusalKey, Rejected, Reply, Standing, To, Unauthorized,
 };
 use crate::ledger::directory::{ApiKey, App};
 use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Priority, Refs, Scope, Seq, Target, Told};
@@ -9,6 +9,7 @@ use crate::ledger::penalties::{self, Penalty};
 use crate::ledger::remembered::{Before, Ended};
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading, Rule};
+use crate::wecom::cost::names_recipients;
 
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
@@ -45,7 +46,7 @@ pub(super) fn check(state: &State, admit: Admit, now: Now, process: Option<Seq>)
     {
         let api = api_ref(state, &admit.api).0;
         let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
-        let one_by_one = tells_members_apart(state, api_name);
+        let one_by_one = reaches_members(state, &admit.ask, api_name);
         let (asked, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
         let facets = facets(state, app, &admit, (api, api_name), &target, process);
         let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
@@ -92,7 +93,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         Err(refusal) => return refused(refusal),
     };
     let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
-    let one_by_one = admit.ask.to != To::Nobody && tells_members_apart(state, api_name);
+    let one_by_one = reaches_members(state, &admit.ask, api_name);
     let (cost, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
     if state.members_pending + target.members.len() > MEMBERS_PENDING_MAX {
         return refused(Refusal::Busy);
@@ -144,6 +145,12 @@ fn told(reading: Option<&Reading>) -> Told {
 pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -> Judgement {
     let account_cap = state.directory.corps.get(&facets.corp).map_or(0, |corp| corp.account_cap);
     state.meters.judge(facets, cost, account_cap, now)
+}
+
+/// Whether a call counts for members one by one. A message without recipients reaches none; of an API whose recipients
+/// nobody here knows to read, anybody may be reached.
+fn reaches_members(state: &State, ask: &Ask, api_name: &str) -> bool {
+    tells_members_apart(state, api_name) && (ask.to != To::Nobody || !names_recipients(api_name))
 }
 
 /// Whether a limit on this API counts for each member.
