@@ -1,5 +1,7 @@
 //! Reservations that come again, come together, or are only asked about; and what they cost.
 
+use std::task::Poll;
+
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
@@ -157,6 +159,27 @@ async fn a_list_has_one_to_a_thousand_calls() {
     let results = answer.body["results"].as_array().unwrap();
     assert!(results.len() == 1_000 && results.iter().all(|result| result["status"] == 201));
     assert_eq!(world.used().await, 1_000);
+}
+
+#[tokio::test]
+async fn a_list_keeps_its_place_until_it_is_decided_also_when_its_client_hangs_up() {
+    let world = World::new().await;
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let ledger = world.state.ledger.clone();
+    // The committer is busy for as long as we want.
+    let mut busy = Box::pin(ledger.read(move |_, _| wait.recv()));
+    assert!(std::future::poll_fn(|context| Poll::Ready(busy.as_mut().poll(context))).await.is_pending());
+    let body = json!({"calls": [order()]});
+    for _ in 0..super::many::AT_ONCE {
+        let mut request = Box::pin(world.post("/v1/calls", &world.admin, &body));
+        // Polled until it waits for the ledger, then dropped, as actix does with the handler of a lost connection.
+        assert!(std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await.is_pending());
+    }
+    assert_eq!(world.post("/v1/calls", &world.admin, &body).await.problem(), (503, "busy"));
+    release.send(()).unwrap();
+    assert!(busy.await.unwrap().is_ok());
+    world.state.ledger.read(|_, _| ()).await.unwrap();
+    assert_eq!(world.post("/v1/calls", &world.admin, &body).await.status, 200);
 }
 
 #[tokio::test]

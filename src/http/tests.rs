@@ -328,5 +328,5 @@ async fn usage_shows_each_limit_with_its_names_and_numbers() {
     let of_app = world.get("/v1/usage?app=corp1/1000002", &world.admin).await;
     let limits: Vec<&str> =
         of_app.body["usage"].as_array().unwrap().iter().map(|row| row["limit"].as_str().unwrap()).collect();
-    assert_eq!(limits, ["corp-api-hour", "corp-api-minute"]);
+    assert_eq!(limits, ["corp-api-hour", "corp-api-minute", "messages-corp-day"]);
 }
