@@ -9,12 +9,12 @@ use crate::ledger::canonical::instant;
 use crate::ledger::entry::{Drift, Reserve, Scope};
 use crate::ledger::learned::LearnedCap;
 use crate::ledger::state::Shadowed;
-use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq, State};
+use crate::ledger::{Command, LedgerHandle, Seq, State};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Profile, TextError, Unit};
 
+use super::act::act;
 use super::params::{self, invalid_body, json};
-use super::penalties::may_change_all;
-use super::problem::{self, Problem};
+use super::problem::Problem;
 use super::{HttpState, authenticate};
 
 #[derive(Serialize)]
@@ -247,16 +247,9 @@ pub(super) async fn change(
         Change::Restore(learned) => Command::RestoreCap { learned },
         Change::Reserve { limit, percent } => Command::PutReserve { limit, percent },
     };
-    may_change_all(&client)?;
-    match state.ledger.decide(command).await? {
-        Reply::Done { seq, changed } => {
-            let seq = changed.then_some(seq);
-            Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq, "changed": changed})))
-        }
-        Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
-        Reply::Rejected(rejected) => Err(invalid_body(rejected.to_string())),
-        _ => Err(Problem::internal(&"the ledger did not say whether the limits changed")),
-    }
+    let (seq, changed) = act(&state, &client, command).await?;
+    let seq = changed.then_some(seq);
+    Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq, "changed": changed})))
 }
 
 fn profile(toml: &str) -> Result<Profile, Problem> {

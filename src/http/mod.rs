@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides: handlers check who asks, ask the ledger, and put its answer into HTTP.
 
+mod act;
 mod auth;
 mod calls;
 pub mod declare;

@@ -8,11 +8,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use crate::gateway::{Unsent, shown_unsent};
-use crate::ledger::command::{Caller, Outcome};
+use crate::ledger::command::{Caller, Outcome, Refusal};
 use crate::ledger::entry::{AnswerNotes, Scope};
 use crate::ledger::{Command, Rejected, Reply, Seq};
 use crate::wecom::errmsg::ErrMsg;
 
+use super::act::key_ended;
 use super::params::{self, invalid_body};
 use super::problem::{self, Problem};
 use super::{Client, HttpState, authenticate};
@@ -132,6 +133,7 @@ async fn settle(
         Reply::Settled { seq } => Ok(HttpResponse::Ok()
             .content_type("application/json")
             .body(format!("{{\"call_id\":{pending},\"seq\":{seq}}}"))),
+        Reply::Refused(Refusal::Unauthorized(_)) => Err(key_ended()),
         Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
         Reply::Rejected(rejected) => Err(Problem::new(&problem::CALL_NOT_PENDING, rejected.to_string())),
         _ => Err(Problem::internal(&"the ledger did not say whether a call is settled")),

@@ -103,6 +103,11 @@ pub enum Command {
         limit: String,
         cap: Option<u64>,
     },
+    /// An administrative act on the authority of an API key, which its entries name.
+    ByKey {
+        api_key: Seq,
+        act: Box<Command>,
+    },
     Admit(Admit),
     /// Admits a call that the client makes itself; only such a call can be settled by a client.
     Reserve(Admit),

@@ -3,6 +3,7 @@
 mod admin;
 mod alert;
 mod ask;
+mod by_key;
 mod call;
 mod credential;
 mod declare;
@@ -102,6 +103,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Recovered { reason } => {
             Decision::one(Refs::default(), Body::StoreRecovered(StoreRecovered { reason }), done)
         }
+        Command::ByKey { api_key, act } => by_key::by_key(state, api_key, *act, now, process),
         Command::Admit(admit) => call::admit(state, admit, now, process, false),
         Command::Reserve(admit) => call::reserve(state, admit, now, process),
         Command::Check(admit) => call::check(state, admit, now, process),

@@ -6,6 +6,7 @@
 
 mod alert_tests;
 mod ask_tests;
+mod by_key_tests;
 mod committer_tests;
 mod delivered_tests;
 mod fault_tests;
