@@ -4,7 +4,7 @@
 //! reservation whose number nobody has received expires at once, as spent.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,25 +20,23 @@ use super::order::NewCall;
 use super::params;
 use super::present::{self, Present};
 use super::problem::{self, Problem};
-use super::{HttpState, authenticate, many, once};
+use super::{HttpState, authenticate, body, many, once};
 
 const PREFERENCE_APPLIED: &str = "preference-applied";
-
-type Body = Result<Bytes, actix_web::Error>;
 
 pub(super) async fn reserve(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Body,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
     let key = once::key(&request)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::LONG).await?;
     if many::is_list(&body) {
         return many::reserve(state, client, key, &body).await;
     }
-    if body.len() > super::BODY_MAX {
-        return Err(params::too_large());
+    if body.len() > body::SHORT {
+        return Err(body::too_large());
     }
     let call: NewCall<'_> = params::json(&body)?;
     let admit = call.admit(&state, &client, key.map(|key| once::of(key, &body, 0)))?;
@@ -64,10 +62,10 @@ pub(super) async fn reserve(
 pub(super) async fn check(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Body,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let call: NewCall<'_> = params::json(&body)?;
     let admit = state.admission.behind_others(call.admit(&state, &client, None)?);
     match state.ledger.decide(Command::Check(admit)).await? {

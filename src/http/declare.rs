@@ -1,6 +1,6 @@
 //! Usage that no call shows: an import that creates accounts, messages that somebody sends past this service.
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
@@ -10,9 +10,9 @@ use crate::quota::Unit;
 use crate::vault::Vault;
 
 use super::act::act;
-use super::params::{self, json};
+use super::params::json;
 use super::problem::Problem;
-use super::{HttpState, authenticate};
+use super::{HttpState, authenticate, body};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,10 +34,10 @@ pub(crate) fn article(vault: &Vault, ledger_id: &str, corp_id: &str, article: Op
 pub(super) async fn declare(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let Declared { corp_id, agent_id, unit, amount, note, article: named } = json(&body)?;
     let article = article(&state.vault, &state.ledger.ledger_id(), &corp_id, named.as_deref());
     let declare = Command::Declare { corp_id, agent_id, unit, amount, note, article };

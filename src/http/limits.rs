@@ -1,6 +1,6 @@
 //! Which limits hold, and changing them.
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ use crate::ledger::{Command, LedgerHandle, Seq, State};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Profile, TextError, Unit};
 
 use super::act::act;
-use super::params::{self, invalid_body, json};
+use super::params::{invalid_body, json};
 use super::problem::Problem;
-use super::{HttpState, authenticate};
+use super::{HttpState, authenticate, body};
 
 #[derive(Serialize)]
 pub struct Listed {
@@ -223,10 +223,10 @@ enum Change {
 pub(super) async fn change(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let command = match json::<Change>(&body)? {
         Change::Check { toml } => {
             let Profile { name, limits, .. } = profile(&toml)?;

@@ -18,8 +18,6 @@ use super::{Client, HttpState, once};
 
 /// Calls of one request.
 const CALLS_MAX: usize = 1_000;
-/// A thousand calls, each to a few recipients.
-pub(super) const BODY_MAX: usize = 1024 * 1024;
 /// Such requests at the same time: the ledger's queue is counted in commands, and these are long ones.
 pub(super) const AT_ONCE: usize = 4;
 

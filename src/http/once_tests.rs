@@ -6,8 +6,8 @@ use actix_web::test::TestRequest;
 use serde_json::{Value, json};
 
 use super::tests::{APPS, Answer, World};
-use crate::ledger::command::{Command, Outcome};
 use crate::ledger::Kind;
+use crate::ledger::command::{Command, Outcome};
 use crate::ledger::entry::{Body, CallPending, Scope};
 use crate::quota::Operator;
 
@@ -173,7 +173,9 @@ async fn a_list_keeps_its_place_until_it_is_decided_also_when_its_client_hangs_u
     for _ in 0..super::many::AT_ONCE {
         let mut request = Box::pin(world.post("/v1/calls", &world.admin, &body));
         // Polled until it waits for the ledger, then dropped, as actix does with the handler of a lost connection.
-        assert!(std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await.is_pending());
+        assert!(
+            std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await.is_pending()
+        );
     }
     assert_eq!(world.post("/v1/calls", &world.admin, &body).await.problem(), (503, "busy"));
     release.send(()).unwrap();
@@ -214,7 +216,12 @@ async fn what_a_cost_leaves_out_is_taken_at_its_upper_bound() {
         let answer = world.post("/v1/calls", &world.admin, &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         let pending = world.pending(&answer.body).await;
-        (pending.cost.person_times, pending.cost.accounts, pending.cost.domains, pending.target.unread.is_some())
+        (
+            pending.cost.person_times,
+            pending.cost.accounts,
+            pending.cost.domains,
+            pending.target.unread.is_some(),
+        )
     };
     assert_eq!(cost("message/send", json!({})).await, (100, 0, 0, true));
     assert_eq!(cost("message/send", json!({"accounts": 5})).await, (100, 5, 0, true));
@@ -240,7 +247,10 @@ async fn a_robot_that_a_client_speaks_as_counts_with_what_the_gateway_sends_as_i
         assert_eq!(world.pending(&answer.body).await.target.chat, robot);
     }
     let refused = world.post("/v1/calls", &world.admin, &body).await;
-    assert_eq!((refused.problem(), &refused.body["limit"]), ((429, "limit-exceeded"), &json!("robot-minute")));
+    assert_eq!(
+        (refused.problem(), &refused.body["limit"]),
+        ((429, "limit-exceeded"), &json!("robot-minute"))
+    );
 }
 
 #[tokio::test]

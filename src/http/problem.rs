@@ -54,7 +54,7 @@ types! {
     CONFLICT = "conflict", 409, "It does not fit what is there",
         "Do what `detail` says, then try again.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
-        "Bodies here are a few short members, 64 KiB at most; a list of calls has 1 MiB at most.";
+        "Bodies here are a few short members, 64 KiB at most; a list of calls, or an answer of WeCom's, has 1 MiB at most.";
     BLOCKED_BY_WECOM = "blocked-by-wecom", 429, "WeCom blocks this API for a time",
         "It said that a limit is used up. Nothing was sent. /v1/incidents shows who had used it; wait until `retry_at`.";
     KEY_REUSED = "idempotency-key-reused", 422, "The Idempotency-Key belongs to another request",

@@ -90,8 +90,9 @@ impl World {
 
     /// Reserves a call and answers its number.
     pub(super) async fn reserve(&self, key: &str, app: &str) -> Seq {
-        let answer =
-            self.post("/v1/calls", key, &json!({"app": app, "api": "message/send", "cost": {"person_times": 1}})).await;
+        let answer = self
+            .post("/v1/calls", key, &json!({"app": app, "api": "message/send", "cost": {"person_times": 1}}))
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.body["call_id"].as_u64().unwrap()
     }

@@ -7,13 +7,7 @@ use crate::ledger::state::State;
 
 use super::{Decision, decide};
 
-pub(super) fn by_key(
-    state: &State,
-    api_key: Seq,
-    act: Command,
-    now: Now,
-    process: Option<Seq>,
-) -> Decision {
+pub(super) fn by_key(state: &State, api_key: Seq, act: Command, now: Now, process: Option<Seq>) -> Decision {
     if !is_for_keys(&act) {
         return Decision::invalid(format!("not an act of an API key: {act:?}"));
     }
