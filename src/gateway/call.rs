@@ -188,7 +188,7 @@ async fn admit(
         let answered = answered.map_err(|error| ledger_failed(&error))?;
         let (asked, wait, note) = (answered.asked, answered.applied(), answered.note());
         match answered.reply {
-            LedgerReply::Admitted { pending, credential, reading } => {
+            LedgerReply::Admitted { pending, credential, reading, .. } => {
                 return Ok(Admitted { pending, credential, reading, wait, asked });
             }
             LedgerReply::Refused(Refusal::NoCredential) => {

@@ -20,7 +20,9 @@ async fn a_call_is_reserved_and_posted_with_what_wecom_said() {
     let reserved = world.post("/v1/calls", &key, &order).await;
     assert_eq!(reserved.status, 201);
     let call = reserved.body["call_id"].as_u64().unwrap();
-    let expected = json!({"call_id": call, "timeout_seconds": 5, "limit": "corp-api-minute", "used": 1,
+    let expires_at = reserved.body["expires_at"].clone();
+    assert!(chrono::DateTime::parse_from_rfc3339(expires_at.as_str().unwrap()).is_ok(), "{expires_at}");
+    let expected = json!({"call_id": call, "timeout_seconds": 5, "expires_at": expires_at, "limit": "corp-api-minute", "used": 1,
         "cap": 1000, "remaining": 999});
     assert_eq!(reserved.body, expected);
     let pending = world.state.reader.entry(call).await.unwrap().unwrap();

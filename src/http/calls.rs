@@ -4,7 +4,7 @@
 //! reservation whose number nobody has received expires at once, as spent.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::admission::Wait;
 use crate::ledger::command::{Refusal, Unauthorized};
 use crate::ledger::entry::{Body as EntryBody, Scope};
+use crate::ledger::remembered::Ended;
 use crate::ledger::{Command, Reply, Seq};
 use crate::quota::{Reading, Rule};
 
@@ -19,25 +20,23 @@ use super::order::NewCall;
 use super::params;
 use super::present::{self, Present};
 use super::problem::{self, Problem};
-use super::{HttpState, authenticate, many, once};
+use super::{HttpState, authenticate, body, many, once};
 
 const PREFERENCE_APPLIED: &str = "preference-applied";
-
-type Body = Result<Bytes, actix_web::Error>;
 
 pub(super) async fn reserve(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Body,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
     let key = once::key(&request)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::LONG).await?;
     if many::is_list(&body) {
         return many::reserve(state, client, key, &body).await;
     }
-    if body.len() > super::BODY_MAX {
-        return Err(params::too_large());
+    if body.len() > body::SHORT {
+        return Err(body::too_large());
     }
     let call: NewCall<'_> = params::json(&body)?;
     let admit = call.admit(&state, &client, key.map(|key| once::of(key, &body, 0)))?;
@@ -63,10 +62,10 @@ pub(super) async fn reserve(
 pub(super) async fn check(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Body,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let call: NewCall<'_> = params::json(&body)?;
     let admit = state.admission.behind_others(call.admit(&state, &client, None)?);
     match state.ledger.decide(Command::Check(admit)).await? {
@@ -125,28 +124,44 @@ pub(super) async fn reserved(
     timeout_seconds: u32,
 ) -> Result<Reserved, Problem> {
     match reply {
-        Reply::Admitted { pending, reading, .. } => {
-            let created = Created::new(pending, timeout_seconds, reading.as_ref());
+        Reply::Admitted { pending, reading, deadline, .. } => {
+            let expires_at = Present::read(&state.ledger, &*state.clock).instant(deadline);
+            let created = Created::new(pending, timeout_seconds, expires_at, reading.as_ref());
             Ok(Reserved { created, replayed: false })
         }
-        Reply::Remembered { pending } => {
+        Reply::Remembered { pending, ended: None } => {
             let created = told(state, pending, timeout_seconds).await?;
             Ok(Reserved { created, replayed: true })
         }
+        Reply::Remembered { pending, ended: Some(ended) } => Err(gone(pending, ended)),
         Reply::Refused(refusal) => Err(refused(state, &refusal)),
         Reply::Rejected(rejected) => Err(Problem::new(&problem::KEY_REUSED, rejected.to_string())),
         _ => Err(Problem::internal(&"the ledger did not say whether a call is admitted")),
     }
 }
 
+/// Whoever takes this for a permission would call WeCom without being counted.
+fn gone(pending: Seq, ended: Ended) -> Problem {
+    let what = match ended {
+        Ended::Posted => "was made, and its answer is posted; only to make it once more use a new key",
+        Ended::Voided => "was voided; use a new key",
+        Ended::Expired => "has expired and counts as spent; use a new key",
+    };
+    Problem::new(&problem::CALL_ENDED, format!("call {pending} of this Idempotency-Key {what}"))
+        .with("call_id", pending)
+        .with("state", serde_json::to_value(ended).unwrap_or_default())
+}
+
 /// What the client was told the first time.
 async fn told(state: &HttpState, pending: Seq, timeout_seconds: u32) -> Result<Created, Problem> {
     let entry = state.reader.entry(pending).await?.map(|row| row.entry()).transpose();
     let entry = entry.map_err(|error| Problem::internal(&error))?;
-    let Some(EntryBody::CallPending(x)) = entry.map(|entry| entry.body) else {
+    let Some((tick, EntryBody::CallPending(x))) = entry.map(|entry| (entry.tick, entry.body)) else {
         return Err(Problem::internal(&"a remembered call has no entry"));
     };
-    let mut created = Created::new(pending, timeout_seconds, None);
+    let present = Present::read(&state.ledger, &*state.clock);
+    let expires_at = present.instant(tick.saturating_add(i64::from(x.timeout_ms)));
+    let mut created = Created::new(pending, timeout_seconds, expires_at, None);
     if let Some(told) = x.told.filter(|told| !told.limit.is_empty()) {
         created.limit = Some(told.limit);
         created.used = Some(told.used);
@@ -161,6 +176,8 @@ async fn told(state: &HttpState, pending: Seq, timeout_seconds: u32) -> Result<C
 pub(super) struct Created {
     call_id: Seq,
     timeout_seconds: u32,
+    /// From then on it counts as spent, and WeCom must not be called any more.
+    expires_at: String,
     limit: Option<String>,
     used: Option<u64>,
     cap: Option<u64>,
@@ -168,10 +185,11 @@ pub(super) struct Created {
 }
 
 impl Created {
-    fn new(call_id: Seq, timeout_seconds: u32, reading: Option<&Reading>) -> Self {
+    fn new(call_id: Seq, timeout_seconds: u32, expires_at: String, reading: Option<&Reading>) -> Self {
         Self {
             call_id,
             timeout_seconds,
+            expires_at,
             limit: reading.map(|reading| reading.limit.to_string()),
             used: reading.map(|reading| reading.used),
             cap: reading.map(|reading| reading.cap),

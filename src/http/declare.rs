@@ -1,18 +1,18 @@
 //! Usage that no call shows: an import that creates accounts, messages that somebody sends past this service.
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
+use crate::ledger::Command;
 use crate::ledger::entry::Scope;
-use crate::ledger::{Command, Rejected, Reply};
 use crate::quota::Unit;
 use crate::vault::Vault;
 
-use super::params::{self, invalid_body, json};
-use super::penalties::may_change_all;
-use super::problem::{self, Problem};
-use super::{HttpState, authenticate};
+use super::act::act;
+use super::params::json;
+use super::problem::Problem;
+use super::{HttpState, authenticate, body};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,18 +34,13 @@ pub(crate) fn article(vault: &Vault, ledger_id: &str, corp_id: &str, article: Op
 pub(super) async fn declare(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
-    may_change_all(&client)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let Declared { corp_id, agent_id, unit, amount, note, article: named } = json(&body)?;
     let article = article(&state.vault, &state.ledger.ledger_id(), &corp_id, named.as_deref());
     let declare = Command::Declare { corp_id, agent_id, unit, amount, note, article };
-    match state.ledger.decide(declare).await? {
-        Reply::Done { seq, .. } => Ok(HttpResponse::Created().json(serde_json::json!({"seq": seq}))),
-        Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
-        Reply::Rejected(rejected) => Err(invalid_body(rejected.to_string())),
-        _ => Err(Problem::internal(&"the ledger did not say whether usage is declared")),
-    }
+    let (seq, _) = act(&state, &client, declare).await?;
+    Ok(HttpResponse::Created().json(serde_json::json!({"seq": seq})))
 }

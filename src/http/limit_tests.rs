@@ -20,6 +20,22 @@ async fn an_administrator_of_some_apps_changes_no_limit_of_all() {
 }
 
 #[tokio::test]
+async fn a_key_of_some_apps_sees_no_cap_of_other_corps() {
+    let world = World::new().await;
+    for corp_id in ["corp1", "corp2", "*"] {
+        world.cap(corp_id, LIMIT, 5).await;
+    }
+    let (_, of_one) = world.key(&[Scope::Report], &APPS[..1]).await;
+    let seen = async |key: &str| {
+        let list = world.get("/v1/limits", key).await.body;
+        let overrides = list["overrides"].as_array().unwrap().iter();
+        overrides.map(|it| it["corp_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&world.admin).await, ["*", "corp1", "corp2"]);
+    assert_eq!(seen(&of_one).await, ["*", "corp1"]);
+}
+
+#[tokio::test]
 async fn a_cap_that_was_not_learned_can_not_be_restored() {
     let world = World::new().await;
     assert_eq!(world.get("/v1/limits", &world.admin).await.body["learned"], json!([]));

@@ -1,6 +1,6 @@
 //! Which limits hold, and changing them.
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,13 @@ use crate::ledger::canonical::instant;
 use crate::ledger::entry::{Drift, Reserve, Scope};
 use crate::ledger::learned::LearnedCap;
 use crate::ledger::state::Shadowed;
-use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq, State};
+use crate::ledger::{Command, LedgerHandle, Seq, State};
 use crate::quota::{self, Apis, Cap, Dimension, Limit, Mode, Operator, Profile, TextError, Unit};
 
-use super::params::{self, invalid_body, json};
-use super::penalties::may_change_all;
-use super::problem::{self, Problem};
-use super::{HttpState, authenticate};
+use super::act::act;
+use super::params::{invalid_body, json};
+use super::problem::Problem;
+use super::{HttpState, authenticate, body};
 
 #[derive(Serialize)]
 pub struct Listed {
@@ -106,7 +106,7 @@ pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Re
     Ok(HttpResponse::Ok().json(list(&state.ledger, only).await?))
 }
 
-/// What is in force. `only`: of what was learned, that of calls of these apps.
+/// What is in force. `only`: of what holds for some corps or was learned, that which concerns these apps.
 pub async fn list(ledger: &LedgerHandle, only: Option<Vec<Seq>>) -> Result<List, Problem> {
     let list = ledger
         .read(move |state, _| {
@@ -117,7 +117,11 @@ pub async fn list(ledger: &LedgerHandle, only: Option<Vec<Seq>>) -> Result<List,
                     state.directory.corps.get(&corp).map_or(String::new(), |corp| corp.corp_id.clone())
                 }
             };
-            let overrides = state.limits.overrides.iter();
+            let visible = |corp: Option<Seq>| {
+                let of_corp = |app: &Seq| state.directory.apps.get(app).map(|app| app.corp) == corp;
+                corp.is_none() || only.as_ref().is_none_or(|only| only.iter().any(of_corp))
+            };
+            let overrides = state.limits.overrides.iter().filter(|own| visible(own.corp));
             List {
                 profile: state.limits.profile.clone(),
                 operator: state.limits.operator,
@@ -219,10 +223,10 @@ enum Change {
 pub(super) async fn change(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let command = match json::<Change>(&body)? {
         Change::Check { toml } => {
             let Profile { name, limits, .. } = profile(&toml)?;
@@ -243,16 +247,9 @@ pub(super) async fn change(
         Change::Restore(learned) => Command::RestoreCap { learned },
         Change::Reserve { limit, percent } => Command::PutReserve { limit, percent },
     };
-    may_change_all(&client)?;
-    match state.ledger.decide(command).await? {
-        Reply::Done { seq, changed } => {
-            let seq = changed.then_some(seq);
-            Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq, "changed": changed})))
-        }
-        Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
-        Reply::Rejected(rejected) => Err(invalid_body(rejected.to_string())),
-        _ => Err(Problem::internal(&"the ledger did not say whether the limits changed")),
-    }
+    let (seq, changed) = act(&state, &client, command).await?;
+    let seq = changed.then_some(seq);
+    Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq, "changed": changed})))
 }
 
 fn profile(toml: &str) -> Result<Profile, Problem> {

@@ -1,5 +1,7 @@
 //! Many calls reserved by one request: each judged on its own, in their order, all on disk with one commit.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -16,8 +18,6 @@ use super::{Client, HttpState, once};
 
 /// Calls of one request.
 const CALLS_MAX: usize = 1_000;
-/// A thousand calls, each to a few recipients.
-pub(super) const BODY_MAX: usize = 1024 * 1024;
 /// Such requests at the same time: the ledger's queue is counted in commands, and these are long ones.
 pub(super) const AT_ONCE: usize = 4;
 
@@ -72,7 +72,7 @@ pub(super) async fn reserve(
         return Err(invalid_body(format!("calls must be 1 to {CALLS_MAX}, not {}", calls.len())));
     }
     let busy = |_| Problem::new(&problem::BUSY, "other requests reserve many calls already").retry_after(1);
-    let _place = state.many.try_acquire().map_err(busy)?;
+    let place = Arc::clone(&state.many).try_acquire_owned().map_err(busy)?;
     let once = key.map(|key| once::of(key, body, 0));
     let admits: Vec<_> = calls
         .into_iter()
@@ -82,7 +82,8 @@ pub(super) async fn reserve(
         .collect();
     drop(client);
     let commands = admits.iter().flatten().cloned().map(Command::Reserve).collect();
-    let Reply::Together(replies) = state.ledger.decide(Command::Together(commands)).await? else {
+    let together = state.ledger.decide_in_place(Command::Together(commands), place).await?;
+    let Reply::Together(replies) = together else {
         return Err(Problem::internal(&"the ledger did not answer for each call"));
     };
     let (mut replies, mut results, mut replayed) = (replies.into_iter(), Vec::new(), false);

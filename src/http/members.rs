@@ -1,6 +1,6 @@
 //! How many members departments, tags and apps have, as far as the ledger knows; and to tell it.
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq};
 use super::params::{self, invalid, invalid_body};
 use super::present::Present;
 use super::problem::{self, Problem};
-use super::{HttpState, authenticate, known};
+use super::{HttpState, authenticate, body, known};
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
@@ -158,10 +158,10 @@ struct Done {
 pub(super) async fn declare(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let Declared { corp_id, agent_id, of, id, members } = params::json(&body)?;
     let size = match (of.as_str(), id) {
         ("department", Some(id)) => Size::Department { id, with_children: true, members },

@@ -2,7 +2,9 @@
 //!
 //! Nothing here decides: handlers check who asks, ask the ledger, and put its answer into HTTP.
 
+mod act;
 mod auth;
+mod body;
 mod calls;
 pub mod declare;
 mod entries;
@@ -26,6 +28,8 @@ pub mod usage;
 mod warnings;
 
 #[cfg(test)]
+mod body_tests;
+#[cfg(test)]
 mod call_tests;
 #[cfg(test)]
 mod incident_tests;
@@ -44,7 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::middleware::DefaultHeaders;
-use actix_web::web::{self, PayloadConfig, ServiceConfig};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
 use tokio::sync::Semaphore;
 
@@ -58,9 +62,6 @@ use crate::vault::Vault;
 
 pub use auth::{Client, authenticate};
 pub use problem::Problem;
-
-/// Bodies of `/v1` are a few short fields.
-const BODY_MAX: usize = 64 * 1024;
 
 /// What handlers work with. A cheap clone; register it once, as `web::Data<HttpState>`.
 #[derive(Clone)]
@@ -113,12 +114,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
     .service(only("/problems/{slug}", "GET", web::get().to(problem::describe)))
     .service(
         web::scope("/v1")
-            .app_data(PayloadConfig::new(BODY_MAX))
             .wrap(DefaultHeaders::new().add(("cache-control", "no-store")))
-            .service(
-                only("/calls", "POST", web::post().to(calls::reserve))
-                    .app_data(PayloadConfig::new(many::BODY_MAX)),
-            )
+            .service(only("/calls", "POST", web::post().to(calls::reserve)))
             .service(only("/calls/check", "POST", web::post().to(calls::check)))
             .service(only("/calls/{id}/post", "POST", web::post().to(settle::post)))
             .service(only("/calls/{id}/void", "POST", web::post().to(settle::void)))

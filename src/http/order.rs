@@ -21,6 +21,11 @@ const TIMEOUT_MAX_SECS: u32 = 3600;
 /// Of one unit; no limit of WeCom's is as large.
 const COST_MAX: u64 = 1_000_000_000;
 
+/// Its limit is one of each group robot, and only the key tells which one speaks.
+const ROBOT_API: &str = "webhook/send";
+const ROBOT_ADVICE: &str =
+    "recipients of webhook/send are those of a group robot: robot, the key in its address";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewCall<'a> {
@@ -35,7 +40,7 @@ pub(super) struct NewCall<'a> {
     cost: Option<NewCost>,
 }
 
-/// As in the body of message/send; or a group chat.
+/// As in the body of the message; or a group chat; or a group robot.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recipients {
@@ -46,17 +51,16 @@ struct Recipients {
     #[serde(default)]
     totag: Value,
     chat: Option<String>,
+    /// The key of a group robot.
+    robot: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewCost {
-    #[serde(default)]
-    person_times: u64,
-    #[serde(default)]
-    accounts: u64,
-    #[serde(default)]
-    domains: u64,
+    person_times: Option<u64>,
+    accounts: Option<u64>,
+    domains: Option<u64>,
 }
 
 impl NewCall<'_> {
@@ -123,6 +127,7 @@ fn method<'a>(client: &Client, api: &str, method: Option<&'a str>) -> Result<&'a
     }
 }
 
+/// Whatever is not said is taken at its upper bound: who leaves something out must not go uncounted.
 fn ask(
     state: &HttpState,
     corp_id: &str,
@@ -132,44 +137,83 @@ fn ask(
 ) -> Result<Ask, Problem> {
     match (recipients, cost) {
         (Some(_), Some(_)) => Err(invalid_body("give either recipients or cost")),
-        (Some(recipients), None) => to_recipients(state, corp_id, recipients),
-        (None, Some(NewCost { person_times, accounts, domains })) => {
-            if [person_times, accounts, domains].iter().any(|amount| *amount > COST_MAX) {
-                return Err(invalid_body(format!("a cost is at most {COST_MAX}")));
-            }
-            let to = if person_times == 0 { To::Nobody } else { To::Count(person_times) };
-            Ok(Ask { to, accounts, domains, ..Ask::default() })
-        }
-        // Of a message to nobody knows whom, the upper bound; of every other call what it takes at most.
-        (None, None) => {
-            let ask = of_demand(state, corp_id, api, &cost::demand(api, Some(b"")));
-            Ok(Ask { unread: ask.unread.map(|_| "not_given"), ..ask })
+        (Some(recipients), None) => to_recipients(state, corp_id, api, recipients),
+        (None, _) if api == ROBOT_API => Err(invalid_body(ROBOT_ADVICE)),
+        (None, cost) => {
+            let most = of_demand(state, corp_id, api, &cost::demand(api, Some(b"")));
+            let most = Ask { unread: most.unread.map(|_| "not_given"), ..most };
+            cost.map_or(Ok(most.clone()), |cost| said(most, &cost))
         }
     }
 }
 
-fn to_recipients(state: &HttpState, corp_id: &str, recipients: Recipients) -> Result<Ask, Problem> {
-    let Recipients { touser, toparty, totag, chat } = recipients;
-    let demand = match chat {
-        Some(chat) if touser.is_null() && toparty.is_null() && totag.is_null() && !chat.is_empty() => {
+/// What the client says, in place of the most that such a call takes.
+fn said(most: Ask, cost: &NewCost) -> Result<Ask, Problem> {
+    let NewCost { person_times, accounts, domains } = *cost;
+    if [person_times, accounts, domains].iter().flatten().any(|amount| *amount > COST_MAX) {
+        return Err(invalid_body(format!("a cost is at most {COST_MAX}")));
+    }
+    let is_message = most.to != To::Nobody;
+    let to = match person_times {
+        None => most.to,
+        Some(0) if is_message => {
+            return Err(invalid_body(
+                "person_times: a message costs at least 1; left out, it counts as one to everybody",
+            ));
+        }
+        Some(0) => To::Nobody,
+        Some(people) => To::Count(people),
+    };
+    let accounts = accounts.unwrap_or(most.accounts);
+    if accounts < most.accounts {
+        return Err(invalid_body(format!("accounts: this call creates {}", most.accounts)));
+    }
+    let is_most = if is_message { person_times.is_none() } else { domains.is_none() };
+    let domains = domains.unwrap_or(most.domains);
+    Ok(Ask { to, chat: most.chat, accounts, domains, unread: most.unread.filter(|_| is_most) })
+}
+
+fn to_recipients(
+    state: &HttpState,
+    corp_id: &str,
+    api: &str,
+    recipients: Recipients,
+) -> Result<Ask, Problem> {
+    let Recipients { touser, toparty, totag, chat, robot } = recipients;
+    let members = [&touser, &toparty, &totag].into_iter().any(|named| !named.is_null());
+    let demand = match (api, chat, robot) {
+        ("message/send" | "linkedcorp/message/send", None, None) => {
+            let body = json!({"touser": touser, "toparty": toparty, "totag": totag}).to_string();
+            cost::demand(api, Some(body.as_bytes()))
+        }
+        ("appchat/send", Some(chat), None) if !members && !chat.is_empty() => {
             Demand { to: cost::To::Chat(chat), ..Demand::default() }
         }
-        Some(_) => return Err(invalid_body("recipients: give either chat or members")),
-        None => {
-            let body = json!({"touser": touser, "toparty": toparty, "totag": totag}).to_string();
-            cost::demand("message/send", Some(body.as_bytes()))
+        (ROBOT_API, None, Some(robot)) if !members && !robot.is_empty() => {
+            let chat = state.vault.robot_hash(&state.ledger.ledger_id(), &robot);
+            return Ok(Ask { chat, ..Ask::default() });
         }
+        (api, ..) => return Err(invalid_body(advice(api))),
     };
     if let Some(why) = demand.note {
-        return Err(invalid_body(format!(
-            "recipients can't be read ({}); write them as for message/send",
-            why.as_str()
-        )));
+        let why = why.as_str();
+        return Err(invalid_body(format!("recipients can't be read ({why}); write them as for {api}")));
     }
     if demand.to == cost::To::Nobody {
         return Err(invalid_body("recipients names nobody"));
     }
-    Ok(of_demand(state, corp_id, "message/send", &demand))
+    Ok(of_demand(state, corp_id, api, &demand))
+}
+
+fn advice(api: &str) -> String {
+    match api {
+        "message/send" | "linkedcorp/message/send" => {
+            format!("recipients of {api} are touser, toparty and totag")
+        }
+        "appchat/send" => "recipients of appchat/send are those of a group chat: chat, its chatid".to_owned(),
+        ROBOT_API => ROBOT_ADVICE.to_owned(),
+        api => format!("{api} has no recipients here; say what it takes with cost, or nothing"),
+    }
 }
 
 /// Recipients leave here only as keyed hashes.

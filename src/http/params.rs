@@ -1,10 +1,9 @@
-//! Query parameters and bodies: what does not fit is a problem that names it.
+//! Query parameters and the fields of bodies: what does not fit is a problem that names it.
 
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
-use actix_web::error::PayloadError;
-use actix_web::web::{Bytes, Query};
+use actix_web::web::Query;
 use serde::de::DeserializeOwned;
 
 use super::problem::{self, Problem};
@@ -44,19 +43,6 @@ pub(super) fn seq(request: &HttpRequest, name: &str) -> Result<u64, Problem> {
     let text = request.match_info().get(name).unwrap_or_default();
     text.parse()
         .map_err(|_| Problem::new(&problem::NOT_FOUND, format!("`{text}` is not the number of an entry")))
-}
-
-pub(super) fn too_large() -> Problem {
-    let what = "the body is larger than 64 KiB, or than 1 MiB where it lists calls";
-    Problem::new(&problem::BODY_TOO_LARGE, what)
-}
-
-/// A body that was read as a whole.
-pub(super) fn body(body: Result<Bytes, actix_web::Error>) -> Result<Bytes, Problem> {
-    body.map_err(|error| match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => too_large(),
-        _ => Problem::new(&problem::INVALID_BODY, "the body could not be read to its end"),
-    })
 }
 
 pub(super) fn invalid_body(what: impl Into<String>) -> Problem {

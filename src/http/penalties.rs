@@ -8,12 +8,13 @@ use serde::Serialize;
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::{Blocks, PenaltyLevel, Scope};
 use crate::ledger::penalties::{Blocked, Penalty};
-use crate::ledger::{Command, LedgerHandle, Rejected, Reply, Seq};
+use crate::ledger::{Command, LedgerHandle, Seq};
 
+use super::act::act;
 use super::params;
 use super::present::Present;
-use super::problem::{self, Problem};
-use super::{Client, HttpState, authenticate};
+use super::problem::Problem;
+use super::{HttpState, authenticate};
 
 #[derive(Debug, Serialize)]
 pub struct PenaltyReport {
@@ -139,19 +140,6 @@ pub(super) async fn clear(
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
     let started = params::seq(&request, "seq")?;
-    may_change_all(&client)?;
-    match state.ledger.decide(Command::ClearPenalty { started }).await? {
-        Reply::Done { seq, .. } => Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq}))),
-        Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
-        _ => Err(Problem::internal(&"the ledger did not say whether a penalty is cleared")),
-    }
-}
-
-/// What concerns every app is no business of a key that is limited to some.
-pub(super) fn may_change_all(client: &Client) -> Result<(), Problem> {
-    if client.only_apps().is_none() {
-        return Ok(());
-    }
-    let what = "this API key is limited to some apps, and this would change more than they";
-    Err(Problem::new(&problem::NOT_ALLOWED, what))
+    let (seq, _) = act(&state, &client, Command::ClearPenalty { started }).await?;
+    Ok(HttpResponse::Ok().json(serde_json::json!({"seq": seq})))
 }

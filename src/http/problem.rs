@@ -49,10 +49,12 @@ types! {
         "Use a method that the `Allow` header names.";
     CALL_NOT_PENDING = "call-not-pending", 409, "The call is not pending",
         "It was settled before, has expired, or was reserved with another key. Its entries are at /v1/entries.";
+    CALL_ENDED = "call-ended", 409, "The call of this Idempotency-Key has ended",
+        "The key gave a permission once, and it is gone: `state` says how. To make the call again, use a new key.";
     CONFLICT = "conflict", 409, "It does not fit what is there",
         "Do what `detail` says, then try again.";
     BODY_TOO_LARGE = "body-too-large", 413, "The body is too large",
-        "Bodies here are a few short members, 64 KiB at most; a list of calls has 1 MiB at most.";
+        "Bodies here are a few short members, 64 KiB at most; a list of calls, or an answer of WeCom's, has 1 MiB at most.";
     BLOCKED_BY_WECOM = "blocked-by-wecom", 429, "WeCom blocks this API for a time",
         "It said that a limit is used up. Nothing was sent. /v1/incidents shows who had used it; wait until `retry_at`.";
     KEY_REUSED = "idempotency-key-reused", 422, "The Idempotency-Key belongs to another request",

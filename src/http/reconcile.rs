@@ -1,6 +1,6 @@
 //! WeCom's own count of messages next to ours: what was compared, and to have it compared now.
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::store::sqlite::Reader;
 
 use super::params::{self, invalid, invalid_body, number};
 use super::problem::{self, Problem};
-use super::{HttpState, authenticate, known};
+use super::{HttpState, authenticate, body, known};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 200;
@@ -171,10 +171,10 @@ pub(super) async fn request(
     state: web::Data<HttpState>,
     gateway: web::Data<Gateway>,
     request: HttpRequest,
-    body: Result<Bytes, actix_web::Error>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let Wanted { corp_id, agent_id, day } = params::json(if body.is_empty() { b"{}" } else { &body })?;
     let app = match (&corp_id, agent_id) {
         (Some(corp_id), Some(agent_id)) => Some(format!("{corp_id}/{agent_id}")),

@@ -3,23 +3,22 @@
 
 use std::borrow::Cow;
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use crate::gateway::{Unsent, shown_unsent};
-use crate::ledger::command::{Caller, Outcome};
+use crate::ledger::command::{Caller, Outcome, Refusal};
 use crate::ledger::entry::{AnswerNotes, Scope};
 use crate::ledger::{Command, Rejected, Reply, Seq};
 use crate::wecom::errmsg::ErrMsg;
 
+use super::act::key_ended;
 use super::params::{self, invalid_body};
 use super::problem::{self, Problem};
-use super::{Client, HttpState, authenticate};
+use super::{Client, HttpState, authenticate, body};
 
 const REASON_MAX: usize = 200;
-
-type Body = Result<Bytes, actix_web::Error>;
 
 /// WeCom's answer can be passed on as it is: other members are ignored.
 #[derive(Deserialize)]
@@ -44,10 +43,10 @@ struct Voided<'a> {
 pub(super) async fn post(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Body,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::LONG).await?;
     let Posted { errcode, errmsg, http_status, latency_us, response_bytes } = params::json(&body)?;
     let http_status = http_status.unwrap_or(200);
     if !(100..=599).contains(&http_status) {
@@ -105,10 +104,10 @@ fn names_somebody(answer: &[u8]) -> bool {
 pub(super) async fn void(
     state: web::Data<HttpState>,
     request: HttpRequest,
-    body: Body,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Call)?;
-    let body = params::body(body)?;
+    let body = body::read(payload, body::SHORT).await?;
     let Voided { reason } = if body.is_empty() { Voided { reason: None } } else { params::json(&body)? };
     let reason = reason.unwrap_or(Cow::Borrowed("not_sent"));
     if reason.is_empty() || reason.len() > REASON_MAX || reason.chars().any(char::is_control) {
@@ -132,6 +131,7 @@ async fn settle(
         Reply::Settled { seq } => Ok(HttpResponse::Ok()
             .content_type("application/json")
             .body(format!("{{\"call_id\":{pending},\"seq\":{seq}}}"))),
+        Reply::Refused(Refusal::Unauthorized(_)) => Err(key_ended()),
         Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),
         Reply::Rejected(rejected) => Err(Problem::new(&problem::CALL_NOT_PENDING, rejected.to_string())),
         _ => Err(Problem::internal(&"the ledger did not say whether a call is settled")),

@@ -90,8 +90,9 @@ impl World {
 
     /// Reserves a call and answers its number.
     pub(super) async fn reserve(&self, key: &str, app: &str) -> Seq {
-        let answer =
-            self.post("/v1/calls", key, &json!({"app": app, "api": "message/send", "cost": {}})).await;
+        let answer = self
+            .post("/v1/calls", key, &json!({"app": app, "api": "message/send", "cost": {"person_times": 1}}))
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.body["call_id"].as_u64().unwrap()
     }
@@ -328,5 +329,5 @@ async fn usage_shows_each_limit_with_its_names_and_numbers() {
     let of_app = world.get("/v1/usage?app=corp1/1000002", &world.admin).await;
     let limits: Vec<&str> =
         of_app.body["usage"].as_array().unwrap().iter().map(|row| row["limit"].as_str().unwrap()).collect();
-    assert_eq!(limits, ["corp-api-hour", "corp-api-minute"]);
+    assert_eq!(limits, ["corp-api-hour", "corp-api-minute", "messages-corp-day"]);
 }

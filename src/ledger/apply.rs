@@ -11,6 +11,7 @@ use crate::quota::{Cost, Moment};
 use super::command::RefusalKey;
 use super::directory::{ApiKey, App, Corp, Credential, Directory};
 use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, Seq, Target};
+use super::remembered::Ended;
 use super::state::{EXPIRY_MARGIN_MS, OTHER_API, Pending, PendingWhat, Process, State};
 use credential::{begin_fetch, end_fetch, fail_fetch, mark_used, unblock, with_row};
 
@@ -43,19 +44,24 @@ pub fn apply(state: &mut State, entry: &Entry) {
             let what = if x.reserved { PendingWhat::Reserved } else { PendingWhat::Call };
             take(state, entry, what, x.cost, Some(&x.target), deadline);
             if let (Some(once), Some(pending)) = (&x.once, state.pendings.get_mut(&entry.seq)) {
-                pending.once = true;
+                pending.once = Some(once.key);
                 state.remembered.keep(entry.refs.api_key.unwrap_or(0), once, entry.seq, entry.tick);
             }
         }
         Body::CallPosted(x) => {
             delivered::posted(state, entry, x);
+            remember_end(state, x.pending, Ended::Posted);
             settle(state, entry, x.pending, Some((x.cost, x.errcode == Some(0))));
         }
         Body::CallExpired(x) => {
             delivered::expired(state, entry, x.pending);
+            remember_end(state, x.pending, Ended::Expired);
             expire(state, entry, x.pending);
         }
-        Body::CallVoided(x) => void(state, x.pending),
+        Body::CallVoided(x) => {
+            remember_end(state, x.pending, Ended::Voided);
+            void(state, x.pending);
+        }
         Body::CallLate(CallPosted { pending, .. }) => {
             state.expired.remove(pending);
         }
@@ -247,7 +253,7 @@ fn take(
         target: target.filter(|target| **target != Target::default()).cloned().map(Box::new),
         tick: entry.tick,
         deadline,
-        once: false,
+        once: None,
     };
     let name = api_name(&state.directory, pending.api);
     state.meters.take(&pending.facets(name), &cost, moment(entry, 0));
@@ -292,6 +298,14 @@ fn expire(state: &mut State, entry: &Entry, seq: Seq) {
     state.meters.expire(&pending.facets(name), &pending.cost, moment(entry, EXPIRY_MARGIN_MS));
     if pending.what != PendingWhat::Fetch {
         state.remember_expired(seq, pending);
+    }
+}
+
+/// Whoever sends the request again learns that what it was given is gone.
+fn remember_end(state: &mut State, seq: Seq, how: Ended) {
+    let Some(pending) = state.pendings.get(&seq) else { return };
+    if let Some(key) = pending.once {
+        state.remembered.end(pending.api_key.unwrap_or(0), key, seq, how);
     }
 }
 

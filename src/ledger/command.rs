@@ -8,6 +8,7 @@ mod reconcile;
 use crate::quota::{Cost, Operator, Profile, Reading, Rule, Unit};
 
 use super::entry::{AnswerNotes, Fingerprint, Once, PenaltyLevel, Plain, Seq, Size, UsageReconciled};
+use super::remembered::Ended;
 
 pub use ask::{Ask, NotSent, To};
 pub use keys::{ApiKeyChange, ApiKeyEdit, ApiKeyTerms, OwnChange, OwnNumber};
@@ -101,6 +102,11 @@ pub enum Command {
         corp_id: String,
         limit: String,
         cap: Option<u64>,
+    },
+    /// An administrative act on the authority of an API key, which its entries name.
+    ByKey {
+        api_key: Seq,
+        act: Box<Command>,
     },
     Admit(Admit),
     /// Admits a call that the client makes itself; only such a call can be settled by a client.
@@ -289,10 +295,14 @@ pub enum Reply {
         pending: Seq,
         credential: Option<Seq>,
         reading: Option<Reading>,
+        /// The tick at which it expires without an outcome.
+        deadline: i64,
     },
     /// The same request came before, and was admitted then.
     Remembered {
         pending: Seq,
+        /// What became of it; none: it is still pending.
+        ended: Option<Ended>,
     },
     Checked {
         would: Box<Reply>,

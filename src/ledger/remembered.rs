@@ -40,16 +40,32 @@ struct OfKey {
 struct Request {
     digest: ShortDigest,
     tick: i64,
-    /// The calls that were admitted, each with its pending entry.
-    parts: Vec<(u16, Seq)>,
+    /// The calls that were admitted, in the order of their entries.
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Part {
+    part: u16,
+    pending: Seq,
+    ended: Option<Ended>,
+}
+
+/// How a call has ended that is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    Posted,
+    Voided,
+    Expired,
 }
 
 /// What is known of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
     New,
-    /// It came before, and this call was admitted then.
-    Same(Seq),
+    /// It came before, and this call was admitted then; maybe it has ended since.
+    Same(Seq, Option<Ended>),
     /// The key came before with another request.
     Other,
     /// There is no room to remember another one before this tick.
@@ -71,8 +87,8 @@ impl Remembered {
         match found {
             Some(request) if request.digest != once.request => return Before::Other,
             Some(request) => {
-                if let Some((_, seq)) = request.parts.iter().find(|(part, _)| *part == once.part) {
-                    return Before::Same(*seq);
+                if let Some(part) = request.parts.iter().find(|part| part.part == once.part) {
+                    return Before::Same(part.pending, part.ended);
                 }
             }
             None => {}
@@ -97,7 +113,7 @@ impl Remembered {
             self.of_key.entry(api_key).or_default().since.push_back(tick);
             Request { digest: once.request, tick, parts: Vec::new() }
         });
-        request.parts.push((once.part, seq));
+        request.parts.push(Part { part: once.part, pending: seq, ended: None });
         self.calls += 1;
         self.of_key.entry(api_key).or_default().calls += 1;
     }
@@ -113,6 +129,15 @@ impl Remembered {
             if own.since.is_empty() {
                 self.of_key.remove(&name.0);
             }
+        }
+    }
+
+    /// A call has ended that was kept.
+    pub(super) fn end(&mut self, api_key: Seq, key: ShortDigest, seq: Seq, how: Ended) {
+        let Some(request) = self.by.get_mut(&(api_key, key)) else { return };
+        let found = request.parts.binary_search_by_key(&seq, |part| part.pending);
+        if let Some(part) = found.ok().and_then(|at| request.parts.get_mut(at)) {
+            part.ended = Some(how);
         }
     }
 }

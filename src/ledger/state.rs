@@ -11,7 +11,7 @@ use super::alerts::Alerts;
 use super::command::{Caller, RefusalKey};
 use super::delivered::Delivered;
 use super::directory::Directory;
-use super::entry::{CapOverride, Reserve, Scope, Seq, Target};
+use super::entry::{CapOverride, Reserve, Scope, Seq, ShortDigest, Target};
 use super::learned::Learned;
 use super::penalties::Penalties;
 use super::remembered::Remembered;
@@ -138,8 +138,8 @@ pub struct Pending {
     pub target: Option<Box<Target>>,
     pub tick: i64,
     pub deadline: i64,
-    /// The client may ask again for what it was told.
-    pub once: bool,
+    /// The client may ask again for what it was told: the digest of its `Idempotency-Key`.
+    pub once: Option<ShortDigest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

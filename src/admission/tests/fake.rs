@@ -134,7 +134,7 @@ impl Fake {
         if own.is_none() && !reserved && inside.places > 0 {
             inside.places -= 1;
             inside.admitted.push(id);
-            return Ok(Reply::Admitted { pending: id, credential: None, reading: None });
+            return Ok(Reply::Admitted { pending: id, credential: None, reading: None, deadline: 0 });
         }
         if !admit.line.waits {
             inside.refused.push(id);

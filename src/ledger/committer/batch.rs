@@ -29,9 +29,11 @@ impl<L: Log> Committer<L> {
         let mut answers = Vec::with_capacity(jobs.len());
         let mut reads = Vec::new();
         let mut commands = Vec::with_capacity(jobs.len());
+        let mut places = Vec::new();
         for job in jobs {
             match job {
-                Job::Decide { command, answer } => {
+                Job::Decide { command, answer, place } => {
+                    places.extend(place);
                     commands.push(command);
                     answers.push(answer);
                 }
@@ -39,7 +41,9 @@ impl<L: Log> Committer<L> {
                 Job::Stop => {}
             }
         }
-        match self.commit(commands).await {
+        let committed = self.commit(commands).await;
+        drop(places);
+        match committed {
             Ok((replies, now)) => {
                 for (answer, reply) in answers.into_iter().zip(replies) {
                     self.answer(answer, reply);

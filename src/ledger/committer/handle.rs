@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::ledger::command::{Command, Now, Reply};
@@ -142,11 +142,25 @@ impl LedgerHandle {
 
     /// The answer comes when everything that it says is durable.
     pub async fn decide(&self, command: Command) -> Result<Reply, LedgerError> {
+        self.ask(command, None).await
+    }
+
+    /// The same; `place` is given back when the command is decided, also if whoever asked has gone by then: what waits
+    /// in the queue is bounded by it.
+    pub async fn decide_in_place(
+        &self,
+        command: Command,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Reply, LedgerError> {
+        self.ask(command, Some(place)).await
+    }
+
+    async fn ask(&self, command: Command, place: Option<OwnedSemaphorePermit>) -> Result<Reply, LedgerError> {
         let (answer, answered) = oneshot::channel();
         // New work is refused when the queue is full; the end of work that was begun waits for its place.
         let ends_something =
             matches!(command, Command::Settle { .. } | Command::EndFetch { .. } | Command::Invalidate { .. });
-        let job = Job::Decide { command, answer };
+        let job = Job::Decide { command, answer, place };
         if ends_something {
             self.outbox.send(job).await.map_err(|_| LedgerError::Stopped)?;
         } else {

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::store::{Log, StoreError};
@@ -61,6 +61,8 @@ enum Job {
     Decide {
         command: Command,
         answer: oneshot::Sender<Result<Reply, LedgerError>>,
+        /// Given back when the command is decided, whether or not somebody still waits for that.
+        place: Option<OwnedSemaphorePermit>,
     },
     /// Looks at the state after everything before it is durable.
     Read(Look),

@@ -12,7 +12,8 @@ const CHAT_MEMBERS_MAX: u64 = 2_000;
 /// Members whom a limit can follow one by one in a message, at most: what `touser` takes.
 pub const MEMBERS_MAX: usize = 1_000;
 
-/// The cost that is reserved, and whom the call reaches. `one_by_one`: a limit tells members apart.
+/// The cost that is reserved, and whom the call reaches. `one_by_one`: a limit tells members apart, and it is not
+/// certain that the call reaches none.
 pub(super) fn resolve(
     state: &State,
     app_seq: Seq,
@@ -26,8 +27,12 @@ pub(super) fn resolve(
     let unread = ask.unread.map(str::to_owned);
     let mut target = Target { chat: ask.chat, unread, ..Target::default() };
     match &ask.to {
-        To::Nobody => {}
-        To::Count(people) => cost.person_times = *people,
+        To::Nobody => target.broadcast = one_by_one,
+        To::Count(people) => {
+            cost.person_times = *people;
+            // Any member may be among them.
+            target.broadcast = one_by_one;
+        }
         To::Everyone => {
             let all = state.sizes.everyone(app.corp, app_seq, tick).unwrap_or(account_cap);
             cost.person_times = all.min(account_cap).max(1);

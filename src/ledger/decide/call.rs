@@ -1,14 +1,15 @@
 //! Calls: permission, outcome, refusal.
 
 use crate::ledger::command::{
-    Admit, Caller, Hit, Now, Reach, Refusal, RefusalKey, Rejected, Reply, Standing, To, Unauthorized,
+    Admit, Ask, Caller, Hit, Now, Reach, Refusal, RefusalKey, Rejected, Reply, Standing, To, Unauthorized,
 };
 use crate::ledger::directory::{ApiKey, App};
 use crate::ledger::entry::{Body, CallPending, CallRefused, Draft, Priority, Refs, Scope, Seq, Target, Told};
 use crate::ledger::penalties::{self, Penalty};
-use crate::ledger::remembered::Before;
+use crate::ledger::remembered::{Before, Ended};
 use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MAX, State};
 use crate::quota::{self, Cost, Facets, Judgement, Reading, Rule};
+use crate::wecom::cost::names_recipients;
 
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
@@ -23,7 +24,12 @@ pub(super) fn reserve(state: &State, admit: Admit, now: Now, process: Option<Seq
     let known = state.app_of(admit.caller, admit.app).and(admit.once.as_ref());
     let before = known.map(|once| state.remembered.look(admit.caller.api_key().unwrap_or(0), once, now.tick));
     match before {
-        Some(Before::Same(pending)) => Decision::reply(Reply::Remembered { pending }),
+        Some(Before::Same(pending, ended)) => {
+            // Overdue ones are expired some at a time.
+            let overdue = state.pendings.get(&pending).is_some_and(|it| it.deadline <= now.tick);
+            let ended = ended.or(overdue.then_some(Ended::Expired));
+            Decision::reply(Reply::Remembered { pending, ended })
+        }
         Some(Before::Other) => Decision::rejected(Rejected::Conflict(
             "this Idempotency-Key came before with another request; use a new one".to_owned(),
         )),
@@ -42,7 +48,7 @@ pub(super) fn check(state: &State, admit: Admit, now: Now, process: Option<Seq>)
     {
         let api = api_ref(state, &admit.api).0;
         let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
-        let one_by_one = tells_members_apart(state, api_name);
+        let one_by_one = reaches_members(state, &admit.ask, api_name);
         let (asked, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
         let facets = facets(state, app, &admit, (api, api_name), &target, process);
         let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
@@ -89,7 +95,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         Err(refusal) => return refused(refusal),
     };
     let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
-    let one_by_one = admit.ask.to != To::Nobody && tells_members_apart(state, api_name);
+    let one_by_one = reaches_members(state, &admit.ask, api_name);
     let (cost, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
     if state.members_pending + target.members.len() > MEMBERS_PENDING_MAX {
         return refused(Refusal::Busy);
@@ -105,6 +111,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         Judgement::Admitted { binding, shadowed, .. } => {
             let pending = state.head + 1 + u64::from(named.is_some());
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
+            let deadline = now.tick + i64::from(admit.timeout_ms);
             let body = Body::CallPending(CallPending {
                 method: admit.method,
                 cost,
@@ -120,7 +127,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
                 once: admit.once,
             });
             let drafts = named.into_iter().chain([draft(refs, body)]).chain(alerts).collect();
-            let reply = Reply::Admitted { pending, credential, reading: binding };
+            let reply = Reply::Admitted { pending, credential, reading: binding, deadline };
             Decision { drafts, ..Decision::reply(reply) }
         }
     }
@@ -140,6 +147,12 @@ fn told(reading: Option<&Reading>) -> Told {
 pub(super) fn judge(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -> Judgement {
     let account_cap = state.directory.corps.get(&facets.corp).map_or(0, |corp| corp.account_cap);
     state.meters.judge(facets, cost, account_cap, now)
+}
+
+/// Whether a call counts for members one by one. A message without recipients reaches none; of an API whose recipients
+/// nobody here knows to read, anybody may be reached.
+fn reaches_members(state: &State, ask: &Ask, api_name: &str) -> bool {
+    tells_members_apart(state, api_name) && (ask.to != To::Nobody || !names_recipients(api_name))
 }
 
 /// Whether a limit on this API counts for each member.

@@ -3,6 +3,7 @@
 mod admin;
 mod alert;
 mod ask;
+mod by_key;
 mod call;
 mod credential;
 mod declare;
@@ -102,6 +103,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::Recovered { reason } => {
             Decision::one(Refs::default(), Body::StoreRecovered(StoreRecovered { reason }), done)
         }
+        Command::ByKey { api_key, act } => by_key::by_key(state, api_key, *act, now, process),
         Command::Admit(admit) => call::admit(state, admit, now, process, false),
         Command::Reserve(admit) => call::reserve(state, admit, now, process),
         Command::Check(admit) => call::check(state, admit, now, process),
@@ -208,7 +210,7 @@ pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
 pub fn decide_abandoned(state: &State, abandoned: &BTreeSet<Seq>) -> Vec<Draft> {
     let each: BTreeSet<Seq> = abandoned.iter().take(EXPIRE_BATCH).copied().collect();
     // Whoever may send a request again will learn then what became of it, and may still make the call.
-    let comes_again = |seq: &Seq| state.pendings.get(seq).is_some_and(|pending| pending.once);
+    let comes_again = |seq: &Seq| state.pendings.get(seq).is_some_and(|pending| pending.once.is_some());
     each.into_iter()
         .filter(|seq| !comes_again(seq))
         .filter_map(|seq| expire(state, seq, "outcome_not_written"))

@@ -1,6 +1,7 @@
 //! How a call ended, and what it turned out to take.
 
-use crate::ledger::command::{Caller, NotSent, Now, Outcome, Rejected, Reply};
+use crate::ledger::command::{Caller, NotSent, Now, Outcome, Refusal, Rejected, Reply, Unauthorized};
+use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Body, CallEnded, CallPosted, Draft, Seq};
 use crate::ledger::state::{Pending, PendingWhat, State};
 use crate::quota::Cost;
@@ -25,6 +26,14 @@ pub(super) fn settle(
         (_, Some(found)) => (found, true),
         _ => return Decision::rejected(no_such_pending(state, pending)),
     };
+    let ended = |caller| match caller {
+        Caller::Key(key) => !state.directory.api_keys.get(&key).is_some_and(ApiKey::is_active),
+        // One that has changed is not the call's any more.
+        Caller::Secret(_) => false,
+    };
+    if caller.is_some_and(ended) {
+        return Decision::reply(Reply::Refused(Refusal::Unauthorized(Unauthorized::Ended)));
+    }
     let own = |caller| match caller {
         Caller::Key(key) => found.api_key == Some(key),
         Caller::Secret(secret) => {

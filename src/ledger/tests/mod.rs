@@ -5,7 +5,9 @@
 //! committer, on a log in memory that fails on demand. The rest looks closely at rules, rows and SQLite.
 
 mod alert_tests;
+mod ask_tests;
 mod blocked_tests;
+mod by_key_tests;
 mod committer_tests;
 mod delivered_tests;
 mod fault_tests;

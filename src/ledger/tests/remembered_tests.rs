@@ -3,7 +3,7 @@
 use crate::ledger::command::{Admit, Ask, Caller, Command, Outcome, Rejected, Reply};
 use crate::ledger::entry::{Once, Seq};
 use crate::ledger::remembered::{
-    Before, REMEMBERED_FOR_MS, REMEMBERED_MAX, REMEMBERED_OF_KEY_MAX, Remembered,
+    Before, Ended, REMEMBERED_FOR_MS, REMEMBERED_MAX, REMEMBERED_OF_KEY_MAX, Remembered,
 };
 
 use super::ops::Fate;
@@ -45,13 +45,14 @@ fn a_request_is_remembered_for_a_day_whatever_became_of_its_call_and_over_restar
     act(&mut world, Command::Settle { pending, outcome, caller: None });
     world.take_snapshot(0);
     world.machine.real += REMEMBERED_FOR_MS - 1;
-    assert_eq!(come(&mut world, app, once(1, 1, 0)), Reply::Remembered { pending });
+    let voided = Reply::Remembered { pending, ended: Some(Ended::Voided) };
+    assert_eq!(come(&mut world, app, once(1, 1, 0)), voided);
     for from_snapshot in [false, true] {
         world.start(0, Fate::Acknowledged);
         if from_snapshot {
             world.restore(0);
         }
-        assert_eq!(come(&mut world, app, once(1, 1, 0)), Reply::Remembered { pending });
+        assert_eq!(come(&mut world, app, once(1, 1, 0)), voided);
         assert!(matches!(come(&mut world, app, once(1, 2, 0)), Reply::Rejected(Rejected::Conflict(_))));
         world.everybody_agrees();
     }
@@ -64,8 +65,31 @@ fn the_calls_of_one_request_are_told_apart() {
     let (mut world, [app, _]) = world();
     let Reply::Admitted { pending: first, .. } = come(&mut world, app, once(1, 1, 0)) else { panic!() };
     let Reply::Admitted { pending: second, .. } = come(&mut world, app, once(1, 1, 1)) else { panic!() };
-    assert_eq!(come(&mut world, app, once(1, 1, 1)), Reply::Remembered { pending: second });
-    assert_eq!(come(&mut world, app, once(1, 1, 0)), Reply::Remembered { pending: first });
+    assert_eq!(come(&mut world, app, once(1, 1, 1)), Reply::Remembered { pending: second, ended: None });
+    assert_eq!(come(&mut world, app, once(1, 1, 0)), Reply::Remembered { pending: first, ended: None });
+}
+
+#[test]
+fn a_request_that_comes_again_learns_that_its_call_has_ended() {
+    let (mut world, [app, _]) = world();
+    for (key, how) in [(1, Ended::Posted), (2, Ended::Voided), (3, Ended::Expired)] {
+        let calls = [0, 1, 2].map(|part| match come(&mut world, app, once(key, 1, part)) {
+            Reply::Admitted { pending, .. } => pending,
+            other => panic!("{other:?}"),
+        });
+        let reason = "says the client".to_owned();
+        let outcome = match how {
+            Ended::Posted => super::penalty_tests::posted(Some(0)),
+            Ended::Voided => Outcome::Voided { reason },
+            Ended::Expired => Outcome::Expired { reason },
+        };
+        act(&mut world, Command::Settle { pending: calls[1], outcome, caller: None });
+        for (part, pending) in (0..).zip(calls) {
+            let ended = (part == 1).then_some(how);
+            assert_eq!(come(&mut world, app, once(key, 1, part)), Reply::Remembered { pending, ended });
+        }
+        world.everybody_agrees();
+    }
 }
 
 fn numbered(i: usize) -> Once {
@@ -84,7 +108,7 @@ fn a_full_memory_refuses_and_forgets_nothing_before_its_time() {
         memory.keep(key, &numbered(i), i as Seq, since);
     }
     assert_eq!(memory.look(2, &numbered(0), 6), Before::Full(later), "when the first one is forgotten");
-    assert_eq!(memory.look(1, &numbered(1), 6), Before::Same(1));
+    assert_eq!(memory.look(1, &numbered(1), 6), Before::Same(1, None));
     // When its day is over there is room again, also before anything was written.
     assert_eq!(memory.look(2, &numbered(0), later - 1), Before::Full(later));
     assert_eq!(memory.look(2, &numbered(0), later), Before::New);
@@ -101,11 +125,11 @@ fn one_busy_key_fills_its_share_and_the_others_are_remembered_as_before() {
     }
     let later = 5 + REMEMBERED_FOR_MS;
     assert_eq!(memory.look(7, &numbered(REMEMBERED_OF_KEY_MAX), 6), Before::Full(later));
-    assert_eq!(memory.look(7, &numbered(3), 6), Before::Same(3));
+    assert_eq!(memory.look(7, &numbered(3), 6), Before::Same(3, None));
     assert_eq!(memory.look(8, &numbered(3), 6), Before::New);
     memory.keep(8, &numbered(3), 1_000_000, 6);
     assert_eq!(memory.look(7, &numbered(REMEMBERED_OF_KEY_MAX), later), Before::New);
     memory.keep(7, &numbered(3), 2_000_000, later);
-    assert_eq!(memory.look(8, &numbered(3), later), Before::Same(1_000_000));
+    assert_eq!(memory.look(8, &numbered(3), later), Before::Same(1_000_000, None));
     assert_eq!(memory.look(7, &numbered(4), later), Before::New, "all others of that day are forgotten");
 }

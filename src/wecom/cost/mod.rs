@@ -94,6 +94,11 @@ impl Unreadable {
     }
 }
 
+/// Whether a request to this API names its recipients where [`demand`] finds them.
+pub fn names_recipients(api: &str) -> bool {
+    demand(api, Some(b"")).to != To::Nobody
+}
+
 /// Whether [`demand`] or [`lessons`] look at the body of a request to this API. Without it they know the upper bound or
 /// nothing.
 pub fn needs_body(api: &str) -> bool {
