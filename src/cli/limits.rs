@@ -223,7 +223,7 @@ pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, 
 }
 
 pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answer, Failure> {
-    let Declared { owner: (corp_id, agent_id), unit, amount, note, article: named } = declared;
+    let Declared { owner: (corp_id, agent_id), api, unit, amount, note, article: named } = declared;
     let article = article(&opened.vault, &opened.ledger.ledger_id(), &corp_id, named.as_deref());
     let of = agent_id.as_ref().map_or_else(|| corp_id.clone(), |agent_id| format!("{corp_id}/{agent_id}"));
     let unit_name = word(&unit);
@@ -231,7 +231,7 @@ pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answe
         ..0 => format!("{} {unit_name} of {of} count no more", amount.unsigned_abs()),
         _ => format!("{amount} {unit_name} of {of} count as spent from now on"),
     };
-    act(opened, Command::Declare { corp_id, agent_id, unit, amount, note, article }, what).await
+    act(opened, Command::Declare { corp_id, agent_id, api, unit, amount, note, article }, what).await
 }
 
 pub(super) async fn forecast(opened: &Opened, query: UsageQuery) -> Result<Answer, Failure> {

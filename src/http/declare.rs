@@ -19,6 +19,7 @@ use super::{HttpState, authenticate};
 struct Declared {
     corp_id: String,
     agent_id: Option<String>,
+    api: Option<String>,
     unit: Unit,
     amount: i64,
     #[serde(default)]
@@ -39,9 +40,9 @@ pub(super) async fn declare(
     let client = authenticate(&state, &request, Scope::Admin)?;
     may_change_all(&client)?;
     let body = params::body(body)?;
-    let Declared { corp_id, agent_id, unit, amount, note, article: named } = json(&body)?;
+    let Declared { corp_id, agent_id, api, unit, amount, note, article: named } = json(&body)?;
     let article = article(&state.vault, &state.ledger.ledger_id(), &corp_id, named.as_deref());
-    let declare = Command::Declare { corp_id, agent_id, unit, amount, note, article };
+    let declare = Command::Declare { corp_id, agent_id, api, unit, amount, note, article };
     match state.ledger.decide(declare).await? {
         Reply::Done { seq, .. } => Ok(HttpResponse::Created().json(serde_json::json!({"seq": seq}))),
         Reply::Rejected(Rejected::NotFound(what)) => Err(Problem::new(&problem::NOT_FOUND, what)),

@@ -13,7 +13,7 @@ use super::facets::{Cost, Facets, Moment};
 use super::key::Key;
 use super::limit::{Dimension, Scope, Unit};
 use super::look::{Call, Look};
-use super::plan::{Judged, Stop};
+use super::plan::{Judged, Stop, Use};
 
 /// How many keys one [`Track::prune`] looks at.
 pub(super) const PRUNE_STEP: usize = 256;
@@ -126,6 +126,13 @@ impl Track {
                 see(judged.limit, &self.one_look(&limits[judged.limit], count, counters, reserve, call));
             }
         });
+    }
+
+    /// One limit, for what counts in one row.
+    pub(super) fn look_once<'a>(&'a self, of: &Use, active: &'a ActiveLimit, call: &Call<'_>) -> Look<'a> {
+        let row = self.rows.get(&Key::of(call.facets, self.id.scope));
+        let counters = Counters(row.and_then(|row| row.get(of.counter)), None);
+        self.one_look(active, &self.counts[of.counter], counters, 0, call)
     }
 
     #[inline]

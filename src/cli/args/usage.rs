@@ -31,6 +31,9 @@ pub struct Declared {
     /// Below zero it takes back, which only a limit without a window can: -1 for an app that was deleted
     #[arg(allow_negative_numbers = true)]
     pub amount: i64,
+    /// In which API's limits it counts [of person_times: message/send; of anything else: each limit of the unit]
+    #[arg(long)]
+    pub api: Option<String>,
     /// What it is, for whoever reads the ledger
     #[arg(long, default_value = "", hide_default_value = true)]
     pub note: String,

@@ -6,6 +6,7 @@
 
 mod alert_tests;
 mod committer_tests;
+mod declare_tests;
 mod delivered_tests;
 mod fault_tests;
 mod learned_tests;
