@@ -84,6 +84,11 @@ impl Track {
         self.id.own.is_some() && !self.owners.contains_key(&api_key)
     }
 
+    /// Whether calls that turn out good leave the counters.
+    pub(super) fn frees(&self) -> bool {
+        !self.id.free.is_empty()
+    }
+
     pub(super) fn is_per_member(&self) -> bool {
         self.id.scope.has(Dimension::Member)
     }
@@ -154,7 +159,8 @@ impl Track {
             allowed = active.without_reserve(bound.cap, reserve);
         }
         let used = counters.used(count.span, call.now);
-        Look { active, count, counters, needed: cost.of(count.unit), used, bound, allowed }
+        let free_if_ok = self.frees();
+        Look { active, count, counters, needed: cost.of(count.unit), used, bound, allowed, free_if_ok }
     }
 
     /// The counters that judge a call: for each member its own with those for everybody.
