@@ -214,16 +214,19 @@ pub(super) async fn usage(opened: &Opened, query: UsageQuery) -> Result<Answer, 
     let report = report(&opened.ledger, query, Viewer::default()).await?;
     let rows: Vec<_> = report.usage.iter().map(usage_row).collect();
     let text = table(["LIMIT", "OF", "USED", "IN FLIGHT", "CAP", "LEFT", "EMPTY AT"], &rows);
-    let hint = match (rows.is_empty(), report.truncated) {
+    Ok(Answer::new(&report, text)?.hint(hint(rows.is_empty(), report.truncated)))
+}
+
+fn hint(empty: bool, truncated: bool) -> &'static str {
+    match (empty, truncated) {
         (true, _) => "nothing is used",
         (false, true) => "there is more; choose with --corp, --app, --api or --limit",
         (false, false) => "",
-    };
-    Ok(Answer::new(&report, text)?.hint(hint))
+    }
 }
 
 pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answer, Failure> {
-    let Declared { owner: (corp_id, agent_id), unit, amount, note, article: named } = declared;
+    let Declared { owner: (corp_id, agent_id), api, unit, amount, note, article: named } = declared;
     let article = article(&opened.vault, &opened.ledger.ledger_id(), &corp_id, named.as_deref());
     let of = agent_id.as_ref().map_or_else(|| corp_id.clone(), |agent_id| format!("{corp_id}/{agent_id}"));
     let unit_name = word(&unit);
@@ -231,7 +234,7 @@ pub(super) async fn declare(opened: &Opened, declared: Declared) -> Result<Answe
         ..0 => format!("{} {unit_name} of {of} count no more", amount.unsigned_abs()),
         _ => format!("{amount} {unit_name} of {of} count as spent from now on"),
     };
-    act(opened, Command::Declare { corp_id, agent_id, unit, amount, note, article }, what).await
+    act(opened, Command::Declare { corp_id, agent_id, api, unit, amount, note, article }, what).await
 }
 
 pub(super) async fn forecast(opened: &Opened, query: UsageQuery) -> Result<Answer, Failure> {
@@ -246,8 +249,7 @@ pub(super) async fn forecast(opened: &Opened, query: UsageQuery) -> Result<Answe
         })
         .collect();
     let text = table(["LIMIT", "OF", "USED", "CAP", "A MINUTE", "USED UP AT"], &rows);
-    let hint = if rows.is_empty() { "nothing is used" } else { "" };
-    Ok(Answer::new(&report, text)?.hint(hint))
+    Ok(Answer::new(&report, text)?.hint(hint(rows.is_empty(), report.truncated)))
 }
 
 fn usage_row(row: &UsageRow) -> [String; 7] {

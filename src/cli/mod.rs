@@ -144,9 +144,8 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Key(Key::Create(key)) => keys::create(&opened, key).await,
         Command::Key(Key::List) => keys::list(&opened).await,
         Command::Key(change) => keys::change(&opened, change).await,
-        Command::Usage(Usage { declare: Some(Declare::Forecast), corp, app, api, limit }) => {
-            let usage = Usage { declare: None, corp, app, api, limit };
-            limits::forecast(&opened, usage.query()).await
+        Command::Usage(Usage { declare: Some(Declare::Forecast(filters)), .. }) => {
+            limits::forecast(&opened, filters.query()).await
         }
         Command::Limits(Limits::List) => limits::list(&opened).await,
         Command::Limits(Limits::Restore { seq, .. }) => limits::restore(&opened, seq).await,
@@ -159,7 +158,7 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         }
         Command::Members(Members::Declare { whose, size }) => members::declare(&opened, whose, &size).await,
         Command::Members(Members::List { corp, app }) => members::list(&opened, corp, app).await,
-        Command::Usage(usage) => limits::usage(&opened, usage.query()).await,
+        Command::Usage(usage) => limits::usage(&opened, usage.filters.query()).await,
         Command::Penalty(Penalty::List) => incidents::penalties(&opened).await,
         Command::Penalty(Penalty::Clear { seq, .. }) => incidents::clear(&opened, seq).await,
         Command::Incidents(Incidents { seq: Some(seq), .. }) => incidents::one(&opened, seq).await,

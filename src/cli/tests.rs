@@ -52,6 +52,8 @@ fn what_people_script_against_is_understood() {
         "limits restore 5",
         "limits restore --all",
         "usage --corp c --api message/send --json",
+        "usage forecast --corp c --app c/1 --api message/send --limit messages-corp-day --json",
+        "usage declare c/1 person_times 5 --api appchat/send",
         "config",
     ] {
         if let Err(error) = parse(line) {

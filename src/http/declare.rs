@@ -19,6 +19,7 @@ use super::{HttpState, authenticate, body};
 struct Declared {
     corp_id: String,
     agent_id: Option<String>,
+    api: Option<String>,
     unit: Unit,
     amount: i64,
     #[serde(default)]
@@ -38,9 +39,9 @@ pub(super) async fn declare(
 ) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Admin)?;
     let body = body::read(payload, body::SHORT).await?;
-    let Declared { corp_id, agent_id, unit, amount, note, article: named } = json(&body)?;
+    let Declared { corp_id, agent_id, api, unit, amount, note, article: named } = json(&body)?;
     let article = article(&state.vault, &state.ledger.ledger_id(), &corp_id, named.as_deref());
-    let declare = Command::Declare { corp_id, agent_id, unit, amount, note, article };
+    let declare = Command::Declare { corp_id, agent_id, api, unit, amount, note, article };
     let (seq, _) = act(&state, &client, declare).await?;
     Ok(HttpResponse::Created().json(serde_json::json!({"seq": seq})))
 }

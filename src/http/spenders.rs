@@ -81,7 +81,7 @@ impl Sums {
     fn see(&mut self, row: &Row, matches: &impl Fn(&Row) -> bool) {
         let Ok(entry) = row.entry() else { return };
         match &entry.body {
-            Body::UsageDeclared(x) if x.unit == self.unit => {
+            Body::UsageDeclared(x) if x.unit == self.unit && (row.api.is_none() || matches(row)) => {
                 self.spent(Who::of(row), u64::try_from(x.amount).unwrap_or(0));
             }
             _ if !matches(row) => {}

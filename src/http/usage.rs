@@ -1,6 +1,7 @@
 //! How much of each limit is used, and by whom.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::Scope;
 use crate::ledger::{LedgerHandle, Seq};
-use crate::quota::{Filter, Mode, Pace, Rule, Unit, Usage, Window};
+use crate::quota::{Filter, Mode, Rule, Unit, Usage};
 
 use super::params;
 use super::present::Present;
@@ -16,7 +17,7 @@ use super::problem::Problem;
 use super::{Client, HttpState, authenticate, known};
 
 /// Rows of one answer, at most; the filters find the others.
-const ROWS_MAX: usize = 10_000;
+pub(super) const ROWS_MAX: usize = 10_000;
 
 /// Which usage is wanted; what is not given matches everything.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -81,45 +82,48 @@ pub async fn report(
     query: UsageQuery,
     viewer: Viewer,
 ) -> Result<UsageReport, Problem> {
-    let (found, _, truncated) = look(ledger, query, viewer).await?;
-    Ok(UsageReport { usage: found.into_iter().map(|(row, ..)| row).collect(), truncated })
+    let found = look(ledger, query, viewer).await?;
+    let truncated = found.usage.len() > ROWS_MAX;
+    Ok(UsageReport { usage: found.usage.iter().take(ROWS_MAX).map(|of| found.row(of)).collect(), truncated })
 }
 
 /// The limits in force of which nothing is left. An API key's own numbers are not among them: they are there to be met.
 pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<UsageRow>, Problem> {
     let (usage, directory, egress_ips, present) = ledger
         .read(move |state, now| {
-            let directory = std::sync::Arc::clone(&state.directory);
+            let directory = Arc::clone(&state.directory);
             let account_cap = |corp: u64| directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
             let api_name = |api: u64| directory.apis.get(&api).map_or("", String::as_str);
             let filter = Filter { used_up: true, ..Filter::default() };
             let mut usage = state.meters.usage(now, &filter, account_cap, api_name);
             usage.retain(|usage| usage.mode == Mode::Enforce && !usage.reading.rule.is_of_api_key());
             usage.truncate(most);
-            (
-                usage,
-                std::sync::Arc::clone(&directory),
-                state.egress_ips.clone(),
-                Present { tick: now.tick, at: now.at },
-            )
+            (usage, Arc::clone(&directory), state.egress_ips.clone(), Present { tick: now.tick, at: now.at })
         })
         .await?;
     let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
     Ok(usage.iter().map(|usage| row(usage, &directory, &names, present)).collect())
 }
 
-/// A row, how fast it grew lately, and how long its window is where that slides.
-pub(super) type Found = (UsageRow, Pace, Option<i64>);
+/// What matches, and what its rows are put together from.
+pub(super) struct Found {
+    pub(super) usage: Vec<Usage>,
+    pub(super) present: Present,
+    directory: Arc<Directory>,
+    egress_ips: BTreeMap<Seq, String>,
+}
 
-/// What matches, when that was, and whether there is more.
-pub(super) async fn look(
-    ledger: &LedgerHandle,
-    query: UsageQuery,
-    viewer: Viewer,
-) -> Result<(Vec<Found>, Present, bool), Problem> {
-    let (usage, directory, egress_ips, present) = ledger
+impl Found {
+    pub(super) fn row(&self, usage: &Usage) -> UsageRow {
+        row(usage, &self.directory, &self.egress_ips, self.present)
+    }
+}
+
+/// Everything that matches, by limit and key.
+pub(super) async fn look(ledger: &LedgerHandle, query: UsageQuery, viewer: Viewer) -> Result<Found, Problem> {
+    let (mut usage, directory, egress_ips, present) = ledger
         .read(move |state, now| {
-            let directory = std::sync::Arc::clone(&state.directory);
+            let directory = Arc::clone(&state.directory);
             if let Some(limit) = &query.limit
                 && !state.meters.limits().any(|known| *known.name == **limit)
             {
@@ -134,17 +138,9 @@ pub(super) async fn look(
             Ok((usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
         })
         .await??;
-    let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
-    let mut visible = usage.iter().filter(|usage| viewer.sees(usage, &directory));
-    let found = visible.by_ref().take(ROWS_MAX).map(|usage| {
-        let window_ms = match usage.reading.window {
-            Window::Sliding { ms } => Some(ms),
-            _ => None,
-        };
-        (row(usage, &directory, &names, present), usage.pace, window_ms)
-    });
-    let found = found.collect();
-    Ok((found, present, visible.next().is_some()))
+    usage.retain(|usage| viewer.sees(usage, &directory));
+    let egress_ips = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
+    Ok(Found { usage, present, directory, egress_ips })
 }
 
 fn matching(

@@ -156,6 +156,8 @@ pub enum Command {
     Declare {
         corp_id: String,
         agent_id: Option<String>,
+        /// In whose limits it counts; none: person-times are of messages, anything else counts in every limit of its unit.
+        api: Option<String>,
         unit: Unit,
         amount: i64,
         note: String,

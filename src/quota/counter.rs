@@ -40,9 +40,17 @@ impl Span {
     pub(super) fn freed_if_settled(self, now: Moment) -> Option<i64> {
         match self {
             Self::Sliding(grid) => Some(grid.freed_if_settled(now.tick)),
-            Self::Calendar(calendar) => Some(tick_of(calendar.over(calendar.touched(now.at).1), now)),
+            Self::Calendar(_) => self.ends(now),
             Self::Concurrent(_) => Some(now.tick),
             Self::Total => None,
+        }
+    }
+
+    /// The tick at which the present period is over, where time is divided into periods.
+    pub(super) fn ends(self, now: Moment) -> Option<i64> {
+        match self {
+            Self::Calendar(calendar) => Some(tick_of(calendar.over(calendar.touched(now.at).1), now)),
+            Self::Sliding(_) | Self::Concurrent(_) | Self::Total => None,
         }
     }
 }

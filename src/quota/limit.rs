@@ -44,7 +44,7 @@ pub enum Cap {
     Fixed(u64),
     /// A factor of the corp's `account_cap` (帐号上限数).
     PerAccount(u64),
-    /// A percentage of the corp's `account_cap`, rounded down.
+    /// A percentage of the corp's `account_cap`, rounded down, but not to nothing.
     PercentOfAccounts(u64),
 }
 
@@ -55,7 +55,10 @@ impl Cap {
         match self {
             Self::Fixed(amount) => amount,
             Self::PerAccount(factor) => factor.saturating_mul(account_cap),
-            Self::PercentOfAccounts(percent) => percent.saturating_mul(account_cap) / 100,
+            Self::PercentOfAccounts(percent) => {
+                let share = percent.saturating_mul(account_cap);
+                (share / 100).max(u64::from(share > 0))
+            }
         }
         .min(MAX_CAP)
     }

@@ -7,6 +7,9 @@ use super::limit::Dimension;
 use super::reading::{Reading, Refusal, Rule};
 use super::track::Count;
 
+/// When calls in flight that are free if they turn out good may have left.
+const FREE_SOON_MS: i64 = 1_000;
+
 /// A call that is judged.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
@@ -26,6 +29,8 @@ pub(super) struct Look<'a> {
     pub(super) bound: Bound,
     /// The bound without the reserve that is not for this call.
     pub(super) allowed: u64,
+    /// Calls that turn out good leave the counters as soon as they do.
+    pub(super) free_if_ok: bool,
 }
 
 impl Look<'_> {
@@ -55,7 +60,14 @@ impl Look<'_> {
 
     pub(super) fn retry_at(&self, now: Moment) -> Option<i64> {
         let room = self.allowed.checked_sub(self.needed)?;
-        self.counters.falls_to(room, self.count.span, now)
+        let falls_to = self.counters.falls_to(room, self.count.span, now);
+        let settled = self.used.saturating_sub(self.counters.in_flight());
+        if self.free_if_ok && settled <= room {
+            // Calls in flight alone stand in the way, and nobody knows that they will count.
+            let soon = now.tick.saturating_add(FREE_SOON_MS);
+            return Some(falls_to.map_or(soon, |at| at.min(soon)));
+        }
+        falls_to
     }
 
     fn reading_of(&self, bound: Bound, now: Moment) -> Reading {

@@ -17,7 +17,7 @@ use super::facets::{Cost, Facets, Moment};
 use super::layout::{Layout, Owns};
 use super::limit::Limit;
 use super::look::{Call, Look};
-use super::plan::Plan;
+use super::plan::{Plan, Use};
 use super::profile::{Profile, ProfileError};
 use super::reading::{Filter, Judgement, Reading, Usage};
 use super::track::{PRUNE_STEP, Track};
@@ -133,6 +133,27 @@ impl Meters {
         now: Moment,
     ) -> Vec<Reading> {
         self.readings_of(facets, cost, account_cap, now, true)
+    }
+
+    /// The limits of the active profile in which such a declaration counts, as they stand without it.
+    pub fn declared_readings(
+        &self,
+        facets: &Facets<'_>,
+        cost: &Cost,
+        account_cap: u64,
+        now: Moment,
+    ) -> Vec<Reading> {
+        let now = self.latest(now);
+        let named = !facets.api_name.is_empty();
+        let counts = |of: &&Use| {
+            let track = &self.tracks[of.track];
+            let counted = facets.knows(track.id.scope) && (!named || of.set.matches(facets.api_name));
+            counted && track.id.own.is_none() && cost.of(track.counts[of.counter].unit) > 0
+        };
+        let call = Call { facets, cost, account_cap, now };
+        let uses = self.plan.uses.iter().filter(counts);
+        uses.map(|of| self.tracks[of.track].look_once(of, &self.limits[of.limit], &call).reading(now))
+            .collect()
     }
 
     fn readings_of(

@@ -92,7 +92,7 @@ pub struct Refusal {
     /// The earliest tick at which the same call passes if nothing else happens; `None` if it never can, because it
     /// needs more than the cap or nothing frees the window. Calls in flight never leave by themselves: where they
     /// stand in the way, this is when it would pass if they all settled now, which they can only do later (or be given
-    /// back, then earlier).
+    /// back, then earlier). Where they do not count if they turn out good, it is a second from now.
     pub retry_at: Option<i64>,
 }
 
@@ -180,5 +180,7 @@ pub struct Usage {
     pub members: Option<u64>,
     pub mode: Mode,
     pub pace: Pace,
+    /// The tick at which the present period of a calendar window is over.
+    pub ends: Option<i64>,
     pub reading: Reading,
 }

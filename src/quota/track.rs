@@ -13,7 +13,7 @@ use super::facets::{Cost, Facets, Moment};
 use super::key::Key;
 use super::limit::{Dimension, Scope, Unit};
 use super::look::{Call, Look};
-use super::plan::{Judged, Stop};
+use super::plan::{Judged, Stop, Use};
 
 /// How many keys one [`Track::prune`] looks at.
 pub(super) const PRUNE_STEP: usize = 256;
@@ -84,6 +84,11 @@ impl Track {
         self.id.own.is_some() && !self.owners.contains_key(&api_key)
     }
 
+    /// Whether calls that turn out good leave the counters.
+    pub(super) fn frees(&self) -> bool {
+        !self.id.free.is_empty()
+    }
+
     pub(super) fn is_per_member(&self) -> bool {
         self.id.scope.has(Dimension::Member)
     }
@@ -128,6 +133,13 @@ impl Track {
         });
     }
 
+    /// One limit, for what counts in one row.
+    pub(super) fn look_once<'a>(&'a self, of: &Use, active: &'a ActiveLimit, call: &Call<'_>) -> Look<'a> {
+        let row = self.rows.get(&Key::of(call.facets, self.id.scope));
+        let counters = Counters(row.and_then(|row| row.get(of.counter)), None);
+        self.one_look(active, &self.counts[of.counter], counters, 0, call)
+    }
+
     #[inline]
     fn one_look<'a>(
         &self,
@@ -147,7 +159,8 @@ impl Track {
             allowed = active.without_reserve(bound.cap, reserve);
         }
         let used = counters.used(count.span, call.now);
-        Look { active, count, counters, needed: cost.of(count.unit), used, bound, allowed }
+        let free_if_ok = self.frees();
+        Look { active, count, counters, needed: cost.of(count.unit), used, bound, allowed, free_if_ok }
     }
 
     /// The counters that judge a call: for each member its own with those for everybody.

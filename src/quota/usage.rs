@@ -126,7 +126,16 @@ impl Show<'_> {
         bound: Bound,
     ) -> Usage {
         let part = |dimension: Dimension| track.id.scope.has(dimension).then(|| key.part(dimension));
-        let look = Look { active: self.active, count, counters, needed: 0, used, bound, allowed: bound.cap };
+        let look = Look {
+            active: self.active,
+            count,
+            counters,
+            needed: 0,
+            used,
+            bound,
+            allowed: bound.cap,
+            free_if_ok: track.frees(),
+        };
         let (amount, over_ms) = counters.pace(count.span, self.now.tick);
         Usage {
             corp: part(Dimension::Corp),
@@ -138,6 +147,7 @@ impl Show<'_> {
             members: None,
             mode: self.active.limit.mode,
             pace: Pace { amount, over_ms },
+            ends: count.span.ends(self.now),
             reading: look.reading(self.now),
         }
     }

@@ -90,7 +90,7 @@ async fn a_department_counts_as_the_whole_corp_until_its_size_is_learned() {
     let sandbox = Sandbox::start();
     let ledger = Ledger::new(sandbox.url());
     let server = ledger.serve();
-    assert_eq!(send(&ledger, &server, json!({"toparty": "3|4"})).await, (CAP, CAP));
+    assert_eq!(send(&ledger, &server, json!({"toparty": "3|4"})).await, (2 * CAP, 2 * CAP));
     learn(&ledger, &server, "department/simplelist", "").await;
     let backend = learn(&ledger, &server, "user/simplelist", "department_id=3").await;
     let operations = learn(&ledger, &server, "user/simplelist", "department_id=4").await;

@@ -11,7 +11,7 @@ pub enum Declare {
     /// Count what no call shows: an import that creates accounts, messages that others have sent
     Declare(Declared),
     /// When each limit is used up, at the pace of the last minutes
-    Forecast,
+    Forecast(Filters),
     /// Ask WeCom how many people each app's messages reached, and compare that with what was counted here
     ///
     /// These are real calls, one for each app: they are recorded, and count against the limits.
@@ -31,6 +31,9 @@ pub struct Declared {
     /// Below zero it takes back, which only a limit without a window can: -1 for an app that was deleted
     #[arg(allow_negative_numbers = true)]
     pub amount: i64,
+    /// In which API's limits it counts [of person_times: message/send; of anything else: each limit of the unit]
+    #[arg(long)]
+    pub api: Option<String>,
     /// What it is, for whoever reads the ledger
     #[arg(long, default_value = "", hide_default_value = true)]
     pub note: String,
@@ -56,6 +59,13 @@ fn unit(text: &str) -> Result<Unit, String> {
 pub struct Usage {
     #[command(subcommand)]
     pub declare: Option<Declare>,
+    #[command(flatten)]
+    pub filters: Filters,
+}
+
+/// Which limits are wanted.
+#[derive(Debug, Args)]
+pub struct Filters {
     /// Only of this enterprise
     #[arg(long, value_name = "CORP_ID")]
     pub corp: Option<String>,
@@ -70,7 +80,7 @@ pub struct Usage {
     pub limit: Option<String>,
 }
 
-impl Usage {
+impl Filters {
     pub fn query(self) -> UsageQuery {
         let app = self.app.map(|app| app.to_string());
         UsageQuery { corp: self.corp, app, api: self.api, limit: self.limit }

@@ -104,6 +104,8 @@ pub(super) fn declare(state: &mut State, entry: &Entry, x: &UsageDeclared) {
     let facets = Facets {
         corp: entry.refs.corp.unwrap_or(0),
         app: entry.refs.app.unwrap_or(0),
+        api: entry.refs.api.unwrap_or(0),
+        api_name: entry.refs.api.map_or("", |api| api_name(&state.directory, api)),
         chat: x.article,
         ..Facets::default()
     };

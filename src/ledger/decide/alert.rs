@@ -32,6 +32,13 @@ pub(super) fn raised(
     readings.iter().filter_map(|reading| alert(state, facets, cost, reading, now)).collect()
 }
 
+/// Alerts that usage brings with it that no call shows.
+pub(super) fn declared(state: &State, facets: &Facets<'_>, cost: &Cost, now: Now) -> Vec<Draft> {
+    let account_cap = state.directory.corps.get(&facets.corp).map_or(0, |corp| corp.account_cap);
+    let readings = state.meters.declared_readings(facets, cost, account_cap, now);
+    readings.iter().filter_map(|reading| alert(state, facets, cost, reading, now)).collect()
+}
+
 fn alert(state: &State, facets: &Facets<'_>, cost: &Cost, reading: &Reading, now: Now) -> Option<Draft> {
     let limit = state.meters.limits().find(|limit| limit.name == reading.limit)?;
     let used = reading.used.saturating_add(cost.of(limit.unit)).min(reading.cap.max(reading.used));

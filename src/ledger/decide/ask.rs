@@ -40,9 +40,10 @@ pub(super) fn resolve(
         }
         To::Members { users, others, parties, tags, unreadable } => {
             let sizes = &state.sizes;
-            let of_party =
-                |&id: &u64| (id, sizes.department(app.corp, app_seq, id, tick).unwrap_or(account_cap));
-            let of_tag = |&id: &u64| (id, sizes.tag(app.corp, app_seq, id, tick).unwrap_or(account_cap));
+            // No group has more members than the corp has accounts.
+            let bounded = |size: Option<u64>| size.map_or(account_cap, |size| size.min(account_cap));
+            let of_party = |&id: &u64| (id, bounded(sizes.department(app.corp, app_seq, id, tick)));
+            let of_tag = |&id: &u64| (id, bounded(sizes.tag(app.corp, app_seq, id, tick)));
             let people = People {
                 users: users.len() as u64 + others,
                 parties: parties.iter().map(of_party).collect(),
@@ -50,10 +51,9 @@ pub(super) fn resolve(
                 unreadable: unreadable.saturating_mul(account_cap),
             };
             let groups = people.parties.iter().chain(&people.tags).map(|(_, size)| *size);
-            let named = users.len() as u64;
-            let sum = groups.fold(named.saturating_add(people.unreadable), u64::saturating_add);
-            // Somebody named twice may count twice, but nobody knows; the corp has no more members than its cap.
-            cost.person_times = sum.min(account_cap.max(named)).saturating_add(*others);
+            // Whether WeCom counts somebody who is in several of them once is not documented, so the sum has no bound.
+            cost.person_times =
+                groups.fold(people.users.saturating_add(people.unreadable), u64::saturating_add);
             let groups = !parties.is_empty() || !tags.is_empty() || *unreadable > 0;
             target.broadcast = one_by_one && (groups || users.len() > MEMBERS_MAX);
             if one_by_one && !target.broadcast {

@@ -86,13 +86,15 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         rule,
     };
     let keys = penalties::keys(app.corp, admit.app, state.egress_ip_of(process), api);
-    let blocked = || state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
-    if let Some(standing) = admit.line.standing.clone().or_else(blocked) {
+    if let Some(standing) = admit.line.standing.clone() {
         return held_back(state, refusal_key, standing, admit.line.waits, named, now);
     }
-    let credential = match credential_for(app, &admit, now) {
-        Ok(credential) => credential,
-        Err(refusal) => return refused(refusal),
+    let blocked = state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
+    let credential = match (credential_for(app, &admit, now), &blocked) {
+        (Ok(credential), _) => credential,
+        // What is held back needs no token.
+        (Err(_), Some(_)) => None,
+        (Err(refusal), None) => return refused(refusal),
     };
     let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
     let one_by_one = reaches_members(state, &admit.ask, api_name);
@@ -102,11 +104,14 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     }
     let facets = facets(state, app, &admit, (api, api_name), &target, process);
     let judgement = judge(state, &facets, &cost, now);
+    if let Some(standing) = blocked {
+        let standing = longer(standing, judgement);
+        return held_back(state, refusal_key, standing, admit.line.waits, named, now);
+    }
     let alerts = alert::raised(state, &facets, &cost, &judgement, now);
     match judgement {
-        Judgement::Refused(quota::Refusal { reading, retry_at, scope, needed }) => {
-            let standing = Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) };
-            held_back(state, refusal_key, standing, admit.line.waits, named, now)
+        Judgement::Refused(refusal) => {
+            held_back(state, refusal_key, of_limit(refusal), admit.line.waits, named, now)
         }
         Judgement::Admitted { binding, shadowed, .. } => {
             let pending = state.head + 1 + u64::from(named.is_some());
@@ -130,6 +135,21 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
             let reply = Reply::Admitted { pending, credential, reading: binding, deadline };
             Decision { drafts, ..Decision::reply(reply) }
         }
+    }
+}
+
+fn of_limit(refusal: quota::Refusal) -> Standing {
+    let quota::Refusal { reading, retry_at, scope, needed } = refusal;
+    Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) }
+}
+
+/// Of a block and a limit that both hold a call back, whatever does so longer. Without a time it is for ever.
+fn longer(block: Standing, judgement: Judgement) -> Standing {
+    match judgement {
+        Judgement::Refused(refusal) if refusal.retry_at.is_none_or(|at| block.retry_at < Some(at)) => {
+            of_limit(refusal)
+        }
+        _ => block,
     }
 }
 

@@ -1,13 +1,15 @@
 //! What the ledger is told: sizes, usage that no call shows, the end of a block.
 
 use crate::ledger::command::{Now, Rejected, Reply};
+use crate::ledger::delivered::COUNTED_API;
 use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
-use crate::quota::{self, Dimension, Unit, Window};
+use crate::quota::{Cost, Dimension, Facets, Limit, Unit, Window};
+use crate::wecom::path::ApiName;
 
-use super::Decision;
 use super::call::tells_members_apart;
+use super::{Decision, alert, api_ref, draft};
 
 const NOTE_MAX: usize = 200;
 const AMOUNT_MAX: i64 = 1_000_000_000;
@@ -101,52 +103,107 @@ fn whose(state: &State, corp_id: &str, agent_id: Option<&str>) -> Result<(Seq, O
     Ok((corp, Some(app)))
 }
 
-pub(super) fn usage(state: &State, corp_id: &str, agent_id: Option<&str>, used: UsageDeclared) -> Decision {
-    let UsageDeclared { unit, amount, ref note, article } = used;
+pub(super) fn usage(
+    state: &State,
+    (corp_id, agent_id): (&str, Option<&str>),
+    api: Option<&str>,
+    used: UsageDeclared,
+    now: Now,
+) -> Decision {
     let (corp, app) = match whose(state, corp_id, agent_id) {
         Ok(whose) => whose,
         Err(unknown) => return unknown,
     };
-    if amount == 0 || !(-AMOUNT_MAX..=AMOUNT_MAX).contains(&amount) {
-        return Decision::invalid(format!(
-            "the amount must be 1 to {AMOUNT_MAX}, or below zero to take back"
-        ));
+    if let Some(fault) = fault(&used) {
+        return Decision::invalid(fault);
+    }
+    // WeCom counts messages, group chats and the rest apart: what is meant is known, or said.
+    let api = api.or((used.unit == Unit::PersonTimes).then_some(COUNTED_API));
+    if let Some(api) = api
+        && let Err(error) = ApiName::parse(&format!("/cgi-bin/{api}"))
+    {
+        return Decision::invalid(format!("the API must be a name such as message/send: {error}"));
+    }
+    if let Some(fault) = counts_nowhere(state, app, api, &used) {
+        return Decision::invalid(fault);
+    }
+    let (api_seq, named) = api.map_or((None, None), |api| {
+        let (seq, named) = api_ref(state, api);
+        (Some(seq), named)
+    });
+    let refs = Refs { corp: Some(corp), app, api: api_seq, ..Refs::default() };
+    let facets = Facets {
+        corp,
+        app: app.unwrap_or(0),
+        api: api_seq.unwrap_or(0),
+        api_name: api.unwrap_or(""),
+        chat: used.article,
+        ..Facets::default()
+    };
+    let seq = state.head + 1 + u64::from(named.is_some());
+    let alerts = match u64::try_from(used.amount) {
+        Ok(amount) => alert::declared(state, &facets, &Cost::in_unit(used.unit, amount), now),
+        Err(_) => Vec::new(),
+    };
+    let drafts = named.into_iter().chain([draft(refs, Body::UsageDeclared(used))]).chain(alerts).collect();
+    Decision { drafts, ..Decision::reply(Reply::Done { seq, changed: true }) }
+}
+
+/// What is wrong with a declaration by itself.
+fn fault(used: &UsageDeclared) -> Option<String> {
+    let UsageDeclared { unit, amount, note, article } = used;
+    if *amount == 0 || !(-AMOUNT_MAX..=AMOUNT_MAX).contains(amount) {
+        return Some(format!("the amount must be 1 to {AMOUNT_MAX}, or below zero to take back"));
     }
     if note.chars().count() > NOTE_MAX || note.chars().any(char::is_control) {
-        return Decision::invalid(format!("a note has at most {NOTE_MAX} printable characters"));
+        return Some(format!("a note has at most {NOTE_MAX} printable characters"));
     }
-    if unit == Unit::Calls {
-        return Decision::invalid("calls can't be declared: each API counts its own");
+    if *unit == Unit::Calls {
+        return Some("calls can't be declared: each API counts its own".to_owned());
     }
-    if article != 0 && unit != Unit::Reads {
-        return Decision::invalid("only reads are of an article");
-    }
+    (*article != 0 && *unit != Unit::Reads).then(|| "only reads are of an article".to_owned())
+}
+
+/// Why it would count nowhere, or not where it should.
+fn counts_nowhere(
+    state: &State,
+    app: Option<Seq>,
+    api: Option<&str>,
+    used: &UsageDeclared,
+) -> Option<String> {
+    let UsageDeclared { unit, amount, article, .. } = *used;
+    let of_unit = || {
+        let matches = move |limit: &&Limit| limit.unit == unit && api.is_none_or(|api| limit.matches(api));
+        state.meters.limits().filter(matches)
+    };
     // Of what else such a limit tells apart, a declaration says nothing.
     let known = |dimension| match dimension {
         Dimension::Corp => true,
         Dimension::App => app.is_some(),
+        Dimension::Api => api.is_some(),
         Dimension::Chat => article != 0,
         _ => false,
     };
-    let counts = |scope: quota::Scope| Dimension::ALL.into_iter().all(|it| !scope.has(it) || known(it));
-    let of_unit = || state.meters.limits().filter(|limit| limit.unit == unit && counts(limit.scope));
-    if of_unit().next().is_none() {
+    let unknown = |limit: &Limit| {
+        Dimension::ALL.into_iter().filter(|&it| limit.scope.has(it) && !known(it)).collect::<Vec<_>>()
+    };
+    if let Some(limit) = of_unit().find(|limit| unknown(limit) == [Dimension::App]) {
+        let limit = &limit.name;
+        return Some(format!("limit {limit} counts this for each app: name it, CORP_ID/AGENT_ID"));
+    }
+    let counting = || of_unit().filter(|limit| unknown(limit).is_empty());
+    if counting().next().is_none() {
         let profile = state.meters.profile();
         let of = match (unit, app) {
-            (Unit::Reads, _) if article == 0 => "a corp as a whole; maybe of an article: name it",
-            (_, Some(_)) => "an app",
-            (_, None) => "a corp; maybe of an app: CORP_ID/AGENT_ID",
+            (Unit::Reads, _) if article == 0 => "a corp as a whole; maybe of an article: name it".to_owned(),
+            (_, Some(_)) => "an app".to_owned(),
+            (_, None) => "a corp".to_owned(),
         };
-        return Decision::invalid(format!("no limit of profile {profile} counts this unit of {of}"));
+        let by = api.map_or_else(String::new, |api| format!(" by {api}"));
+        return Some(format!("no limit of profile {profile} counts this unit{by} of {of}"));
     }
-    if amount < 0 && !of_unit().any(|limit| limit.window == Window::Total) {
-        return Decision::invalid(
-            "what was spent stays spent until its window has passed; only a total goes down",
-        );
-    }
-    let refs = Refs { corp: Some(corp), app, ..Refs::default() };
-    let body = Body::UsageDeclared(used);
-    Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
+    (amount < 0 && !counting().any(|limit| limit.window == Window::Total))
+        .then(|| "what was spent stays spent until its window has passed; only a total goes down".to_owned())
 }
 
 pub(super) fn clear_penalty(state: &State, started: Seq) -> Decision {

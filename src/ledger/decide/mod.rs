@@ -116,9 +116,9 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         Command::DeclareSize { corp_id, agent_id, size, by } => {
             declare::size(state, &corp_id, agent_id.as_deref(), size, by)
         }
-        Command::Declare { corp_id, agent_id, unit, amount, note, article } => {
+        Command::Declare { corp_id, agent_id, api, unit, amount, note, article } => {
             let used = UsageDeclared { unit, amount, note, article };
-            declare::usage(state, &corp_id, agent_id.as_deref(), used)
+            declare::usage(state, (&corp_id, agent_id.as_deref()), api.as_deref(), used, now)
         }
         Command::Reconcile(reconcile) => reconcile::reconcile(state, &reconcile, now),
         Command::WebhookDelivered { through } => {

@@ -31,6 +31,7 @@ fn acts(world: &mut World) -> Vec<Command> {
         Command::Declare {
             corp_id: "corp".to_owned(),
             agent_id: None,
+            api: None,
             unit: Unit::PersonTimes,
             amount: 1,
             note: String::new(),

@@ -9,6 +9,7 @@ mod ask_tests;
 mod blocked_tests;
 mod by_key_tests;
 mod committer_tests;
+mod declare_tests;
 mod delivered_tests;
 mod fault_tests;
 mod fold_tests;

@@ -132,6 +132,19 @@ fn a_45009_blocks_the_corps_calls_of_this_api_for_a_minute() {
 }
 
 #[test]
+fn a_limit_that_refuses_longer_than_a_block_is_what_holds_a_call_back() {
+    let (mut world, [app, _]) = blocked_world();
+    cap(&mut world, "corp-api-hour", 1);
+    let admit = admit(&world, app, "user/get");
+    let reply = act(&mut world, admit);
+    let Reply::Refused(Refusal::Limit { reading, retry_at, .. }) = reply else { panic!("{reply:?}") };
+    let block = started(&world).pop().unwrap().2;
+    assert!(*reading.limit == *"corp-api-hour" && retry_at > Some(block.until_tick), "{reading:?}");
+    cap(&mut world, "corp-api-hour", 2);
+    assert_eq!(held(&mut world, app), Some(block.until_tick));
+}
+
+#[test]
 fn a_block_lasts_as_long_as_the_limit_that_we_had_counted_nearly_full() {
     let (mut world, [app, _]) = world();
     cap(&mut world, "corp-api-hour", 10);

@@ -31,6 +31,21 @@ fn a_call_that_turned_out_good_is_free_where_the_limit_says_so() {
 }
 
 #[test]
+fn calls_in_flight_that_may_prove_free_hold_others_back_for_a_second_only() {
+    for window in ["60s", "day"] {
+        let mut meters =
+            meters(&[&format!("base | login | corp | calls | {window} | 2 | free_if_ok = [\"login\"]")]);
+        let login = call("login");
+        assert!(take(&mut meters, &login, at(0)) && take(&mut meters, &login, at(0)));
+        assert_eq!(refusal(judge(&meters, &login, at(5))).retry_at, Some(1_005), "{window}");
+        for _ in 0..2 {
+            post(&mut meters, &login, at(6), false);
+        }
+        assert!(refusal(judge(&meters, &login, at(7))).retry_at > Some(60_000), "{window}");
+    }
+}
+
+#[test]
 fn wrong_answers_of_getuserid_are_counted_against_the_size_of_the_corp() {
     let mut meters = Meters::new(&shipped("wecom-2023", Operator::Corp).unwrap()).unwrap();
     let lookup = call("user/getuserid");
@@ -68,6 +83,10 @@ fn caps_per_account_follow_the_corp() {
     let mut meters = meters(&["few | * | corp | calls | day | 20% x account_cap"]);
     let refused = meters.judge(&call("a"), &Cost { calls: 2, ..Cost::default() }, 9, at(0));
     assert_eq!((refusal(refused.clone()).reading.cap, refusal(refused).retry_at), (1, None));
+    for (account_cap, cap) in [(4, 1), (1, 1), (0, 0)] {
+        let refused = meters.judge(&call("a"), &Cost { calls: 2, ..Cost::default() }, account_cap, at(0));
+        assert_eq!(refusal(refused).reading.cap, cap, "20 % of {account_cap}");
+    }
     meters.set_cap("few", None, Some(Cap::PerAccount(2))).unwrap();
     assert!(meters.judge(&call("a"), &Cost { calls: 18, ..Cost::default() }, 9, at(0)).is_admitted());
 }

@@ -216,7 +216,7 @@ impl Core {
     pub(super) fn declare(&mut self, unit: &str, amount: i64, article: u64) {
         let unit = serde_json::from_value(unit.into()).unwrap();
         let (corp_id, note) = ("corp0".to_owned(), String::new());
-        self.done(Command::Declare { corp_id, agent_id: None, unit, amount, note, article });
+        self.done(Command::Declare { corp_id, agent_id: None, api: None, unit, amount, note, article });
     }
 
     /// What is used of a limit, if anything is.
