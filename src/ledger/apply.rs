@@ -297,7 +297,7 @@ fn expire(state: &mut State, entry: &Entry, seq: Seq) {
     let name = api_name(&state.directory, pending.api);
     state.meters.expire(&pending.facets(name), &pending.cost, moment(entry, EXPIRY_MARGIN_MS));
     if pending.what != PendingWhat::Fetch {
-        state.remember_expired(seq, pending);
+        state.remember_expired(seq, &pending);
     }
 }
 

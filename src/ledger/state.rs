@@ -219,9 +219,9 @@ impl State {
         process.and_then(|process| self.processes.get(&process)).map_or(0, |process| process.egress_ip)
     }
 
-    pub(super) fn remember_expired(&mut self, seq: Seq, pending: Pending) {
+    pub(super) fn remember_expired(&mut self, seq: Seq, pending: &Pending) {
         // Nothing is counted any more, so whom it was for does not matter.
-        self.expired.insert(seq, Pending { target: None, ..pending });
+        self.expired.insert(seq, Pending { target: None, ..*pending });
         while self.expired.len() > EXPIRED_MAX {
             self.expired.pop_first();
         }
