@@ -4,6 +4,7 @@ pub mod args;
 mod corps;
 mod incidents;
 mod keys;
+mod limit_list;
 mod limits;
 mod logging;
 mod members;
@@ -148,7 +149,7 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
             let usage = Usage { declare: None, corp, app, api, limit };
             limits::forecast(&opened, usage.query()).await
         }
-        Command::Limits(Limits::List) => limits::list(&opened).await,
+        Command::Limits(Limits::List) => limit_list::list(&opened).await,
         Command::Limits(Limits::Restore { seq, .. }) => limits::restore(&opened, seq).await,
         Command::Limits(change) => limits::change(&opened, change).await,
         Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {
