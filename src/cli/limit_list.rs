@@ -24,10 +24,9 @@ fn in_words(list: &List) -> String {
     let mut text = format!("profile {}{operator}\n\n", list.profile);
     text.push_str(&table(["LIMIT", "CAP", "UNIT", "WINDOW", "PER", "APIS", "MODE", "SOURCE"], &rows));
     text.push_str("\nsources\n\n");
-    for (number, source) in (1..).zip(&sources) {
-        text.push_str(&format!("[{number}] {source}\n"));
-    }
-    text.push_str(&format!("\n{}\n{}\n", alerts_in_words(&list.alert_at), reserves_in_words(list)));
+    let numbered = (1..).zip(&sources);
+    text.extend(numbered.map(|(number, source)| format!("[{number}] {source}\n")));
+    text.extend(["\n", &alerts_in_words(&list.alert_at), "\n", &reserves_in_words(list), "\n"]);
     if !list.overrides.is_empty() {
         let own: Vec<_> = list
             .overrides
