@@ -215,6 +215,31 @@ fn what_was_not_learned_can_not_be_restored() {
 }
 
 #[test]
+fn the_list_of_limits_says_where_each_number_comes_from_what_is_kept_and_when_alerts_are_raised() {
+    let dir = furnished();
+    let dir = dir.path();
+    let said = text(dir, &["limits", "list"]);
+    assert!(said.contains("alerts are raised at 80, 90, 100 %"), "{said}");
+    assert!(said.contains("nothing is kept for critical calls"), "{said}");
+    let listed = json(dir, &["limits", "list"]);
+    for limit in listed["limits"].as_array().unwrap() {
+        let name = limit["limit"].as_str().unwrap();
+        let row = said.lines().find(|line| line.split(' ').next() == Some(name)).unwrap();
+        let number = row.rsplit(' ').next().unwrap();
+        let source = format!("\n{number} {}\n", limit["source"].as_str().unwrap());
+        assert!(said.contains(&source), "{row}: {source}");
+    }
+    text(dir, &["limits", "alert-at", "none"]);
+    text(dir, &["limits", "reserve", "*", "10"]);
+    text(dir, &["limits", "reserve", "corp-api-minute", "20"]);
+    let said = text(dir, &["limits", "list"]);
+    assert!(said.contains("no alerts are raised"), "{said}");
+    let kept =
+        "kept for critical calls: 10 % of each limit without a number of its own, 20 % of corp-api-minute";
+    assert!(said.contains(kept), "{said}");
+}
+
+#[test]
 fn limits_are_listed_and_overridden() {
     let dir = furnished();
     let dir = dir.path();

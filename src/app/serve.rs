@@ -230,6 +230,7 @@ pub(super) fn registration(config: &Config, instance: &str) -> Registration {
         instance: instance.to_owned(),
         egress_ip: config.egress_ip.clone(),
         learn_caps_after: config.learn_caps_after,
+        webhook: config.webhook.is_some(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::datadir::{self, Opened};
 use crate::http::declare::article;
 use crate::http::forecast;
-use crate::http::limits::{self, LearnedRow, List, Listed};
+use crate::http::limits;
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
 use crate::ledger::{Command, Seq};
 use crate::quota::{Operator, Profile, Rule, TextError};
@@ -15,83 +15,6 @@ use crate::quota::{Operator, Profile, Rule, TextError};
 use super::args::{Declared, Limits};
 use super::table::table;
 use super::{Answer, Failure, act};
-
-pub(super) async fn list(opened: &Opened) -> Result<Answer, Failure> {
-    let list = limits::list(&opened.ledger, None).await?;
-    let text = in_words(&list);
-    Answer::new(&list, text)
-}
-
-fn in_words(list: &List) -> String {
-    let operator = match list.operator {
-        Operator::Corp => "",
-        Operator::Provider => " for a third-party provider",
-    };
-    let rows: Vec<_> = list
-        .limits
-        .iter()
-        .map(|limit| {
-            let per: Vec<_> = limit.per.iter().map(word).collect();
-            let factor = match (limit.per_account, limit.percent) {
-                (false, _) => "",
-                (true, false) => " × accounts",
-                (true, true) => "% of accounts",
-            };
-            let cap = if limit.cap == limit.profile_cap {
-                format!("{}{factor}", limit.cap)
-            } else {
-                format!("{} (profile: {})", limit.cap, limit.profile_cap)
-            };
-            [
-                limit.limit.clone(),
-                cap,
-                word(&limit.unit),
-                limit.window.clone(),
-                per.join(" × "),
-                apis_in_words(limit),
-                mode_in_words(limit),
-            ]
-        })
-        .collect();
-    let mut text = format!("profile {}{operator}\n\n", list.profile);
-    text.push_str(&table(["LIMIT", "CAP", "UNIT", "WINDOW", "PER", "APIS", "MODE"], &rows));
-    if !list.overrides.is_empty() {
-        let own: Vec<_> = list
-            .overrides
-            .iter()
-            .map(|own| [own.corp_id.clone(), own.limit.clone(), own.cap.to_string()])
-            .collect();
-        text.push_str("\nyour own numbers\n\n");
-        text.push_str(&table(["CORP", "LIMIT", "CAP"], &own));
-    }
-    if !list.learned.is_empty() {
-        let learned: Vec<_> = list.learned.iter().map(learned_row).collect();
-        text.push_str("\nlearned from WeCom's refusals\n\n");
-        text.push_str(&table(["SEQ", "LIMIT", "OF", "CAP", "BEFORE", "SINCE", "INCIDENTS"], &learned));
-    }
-    text
-}
-
-fn mode_in_words(limit: &Listed) -> String {
-    match &limit.would_have_refused {
-        Some(it) if it.calls > 0 => format!("shadow: would have refused {}", it.calls),
-        _ => word(&limit.mode),
-    }
-}
-
-fn learned_row(row: &LearnedRow) -> [String; 7] {
-    let of: Vec<_> = [&row.corp_id, &row.agent_id, &row.api].into_iter().flatten().cloned().collect();
-    let incidents: Vec<_> = row.drifts.iter().map(|drift| drift.incident.to_string()).collect();
-    [
-        row.seq.to_string(),
-        row.limit.clone(),
-        of.join(" "),
-        row.cap.to_string(),
-        row.before.to_string(),
-        row.at.clone(),
-        incidents.join(" "),
-    ]
-}
 
 /// Takes back one learned cap, or all.
 pub(super) async fn restore(opened: &Opened, seq: Option<Seq>) -> Result<Answer, Failure> {
@@ -112,15 +35,6 @@ pub(super) async fn restore(opened: &Opened, seq: Option<Seq>) -> Result<Answer,
         more => format!("{} learned caps hold no more", more.len()),
     };
     Answer::new(&Restored { restored: wanted }, text)
-}
-
-fn apis_in_words(limit: &Listed) -> String {
-    let apis = match &limit.apis {
-        all if all.is_all() => "each".to_owned(),
-        none if none.is_empty() => "(declared)".to_owned(),
-        listed => listed.to_string(),
-    };
-    if limit.except.is_empty() { apis } else { format!("{apis} but {}", limit.except) }
 }
 
 /// The name of a value as JSON shows it, for people.

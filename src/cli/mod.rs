@@ -4,6 +4,7 @@ pub mod args;
 mod corps;
 mod incidents;
 mod keys;
+mod limit_list;
 mod limits;
 mod logging;
 mod members;
@@ -147,7 +148,7 @@ async fn administer(dir: &Path, command: Command) -> Result<Answer, Failure> {
         Command::Usage(Usage { declare: Some(Declare::Forecast(filters)), .. }) => {
             limits::forecast(&opened, filters.query()).await
         }
-        Command::Limits(Limits::List) => limits::list(&opened).await,
+        Command::Limits(Limits::List) => limit_list::list(&opened).await,
         Command::Limits(Limits::Restore { seq, .. }) => limits::restore(&opened, seq).await,
         Command::Limits(change) => limits::change(&opened, change).await,
         Command::Usage(Usage { declare: Some(Declare::Declare(declared)), .. }) => {

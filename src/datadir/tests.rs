@@ -124,8 +124,12 @@ async fn a_serving_process_shows_a_sign_of_life_until_its_last_handle_is_gone() 
     let dir = temp();
     init(dir.path()).await.unwrap();
     let instance = new_instance().unwrap();
-    let registration =
-        Registration { instance: instance.clone(), egress_ip: "default".to_owned(), learn_caps_after: None };
+    let registration = Registration {
+        instance: instance.clone(),
+        egress_ip: "default".to_owned(),
+        learn_caps_after: None,
+        webhook: false,
+    };
     let opened = open(dir.path(), Some(registration)).await.unwrap();
     let lock = dir.path().join(LOCKS).join(format!("process-{instance}"));
     let Opened { ledger, clock, .. } = opened;

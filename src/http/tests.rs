@@ -28,7 +28,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let admin = datadir::init(dir.path()).await.unwrap().api_key.expose_secret().to_owned();
         let (instance, egress_ip) = ("test".to_owned(), "default".to_owned());
-        let registration = Registration { instance, egress_ip, learn_caps_after: None };
+        let registration = Registration { instance, egress_ip, learn_caps_after: None, webhook: false };
         let opened = datadir::open(dir.path(), Some(registration)).await.unwrap();
         let messages = Messages { failed_count: true, invalid_recipients_count: true };
         let admission = Admission::new(opened.ledger.clone());

@@ -38,6 +38,8 @@ struct Raised {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Alerts {
     raised: BTreeMap<About, Raised>,
+    /// Somebody waits for them: the process that started last has a webhook.
+    wanted: bool,
     /// Entries to deliver, in order.
     queue: VecDeque<Seq>,
     /// Of those, pushed out without having been delivered, since the ledger began.
@@ -78,8 +80,19 @@ impl Alerts {
         }
     }
 
-    /// An entry that somebody should hear of.
+    /// Whoever begins to listen is not told of what was before, or happened while nobody did.
+    pub(super) fn want(&mut self, wanted: bool) {
+        if wanted != self.wanted {
+            self.queue.clear();
+        }
+        self.wanted = wanted;
+    }
+
+    /// An entry that somebody should hear of, if anybody does.
     pub(super) fn queue_up(&mut self, seq: Seq) {
+        if !self.wanted {
+            return;
+        }
         self.queue.push_back(seq);
         if self.queue.len() > QUEUE_MAX {
             self.queue.pop_front();

@@ -114,6 +114,7 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
             let egress_ip = *state.egress_ips.entry(x.egress_ip.clone()).or_insert(entry.seq);
             let (instance, learn_caps_after) = (x.instance.clone(), x.learn_caps_after);
             state.processes.insert(entry.seq, Process { instance, egress_ip, learn_caps_after });
+            state.alerts.want(x.webhook);
         }
         Body::ProcessEnded(x) => {
             state.processes.remove(&x.ended);

@@ -50,6 +50,8 @@ pub enum Command {
         version: String,
         /// After so many drifts of a limit its cap is lowered; none: never.
         learn_caps_after: Option<u8>,
+        /// Whether alerts are delivered anywhere.
+        webhook: bool,
     },
     EndProcess {
         process: Seq,
@@ -166,9 +168,10 @@ pub enum Command {
     },
     /// WeCom's own count of a day.
     Reconcile(Reconcile),
-    /// The webhook has taken the alerts up to this entry.
+    /// The webhook has taken the alerts up to this entry, unless it refused this last one for good.
     WebhookDelivered {
         through: Seq,
+        refused: Option<String>,
     },
     /// Percent of a limit at which alerts are raised; empty: none.
     PutAlertAt {

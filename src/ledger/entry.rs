@@ -151,6 +151,9 @@ pub struct ProcessStarted {
     /// After so many drifts of a limit this process lowers its cap; none: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learn_caps_after: Option<u8>,
+    /// Alerts are delivered somewhere, until a process starts for which they are not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub webhook: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

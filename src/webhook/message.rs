@@ -1,10 +1,15 @@
 //! What is sent.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::{Body, PenaltyStarted};
 use crate::ledger::{Row, canonical};
+
+/// What a group robot takes of a text, in bytes.
+const ROBOT_TEXT_MAX: usize = 2_048;
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +20,24 @@ pub enum Format {
     WecomRobot,
 }
 
+impl Format {
+    /// How often the queue is looked at. A group robot takes 20 messages a minute, from all who post to it.
+    pub(super) fn every(self) -> Duration {
+        match self {
+            Self::Json => Duration::from_secs(1),
+            Self::WecomRobot => Duration::from_millis(3_200),
+        }
+    }
+}
+
 /// The body of one delivery.
 pub(super) fn body(format: Format, row: &Row, directory: &Directory) -> String {
-    let text = sentence(row, directory);
+    let mut text = sentence(row, directory);
     match format {
-        Format::WecomRobot => json!({"msgtype": "text", "text": {"content": text}}).to_string(),
+        Format::WecomRobot => {
+            text.truncate(text.floor_char_boundary(ROBOT_TEXT_MAX));
+            json!({"msgtype": "text", "text": {"content": text}}).to_string()
+        }
         Format::Json => {
             // The line stands in it as it stands in the ledger, byte for byte.
             let entry = canonical::line(row, directory);

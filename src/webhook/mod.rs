@@ -4,6 +4,7 @@
 //! Of several processes on one data directory one delivers: whoever holds the lock file.
 
 mod message;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
+use reqwest::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
@@ -18,14 +20,14 @@ use crate::clock::Clock;
 use crate::ledger::{Command, LedgerHandle, Row, Seq, hex_bytes};
 use crate::store::FileLock;
 use crate::store::sqlite::Reader;
+use crate::wecom::{answer, errcodes};
 
 pub use message::Format;
+use pace::{Failure, Next, Pace};
 
-/// How often the queue is looked at.
-const EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after a failure doubles from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+/// Of a group robot's answer.
+const ANSWER_MAX: usize = 64 * 1024;
 
 /// Where alerts go.
 #[derive(Clone)]
@@ -50,20 +52,13 @@ impl Webhook {
     pub async fn run(self) {
         let Some(client) = client() else { return };
         let mut lock: Option<FileLock> = None;
-        let mut pause = PAUSES.0;
+        let mut pace = Pace::new(self.settings.format.every());
         loop {
-            let wait = match self.round(&client, &mut lock).await {
-                Ok(()) => {
-                    pause = PAUSES.0;
-                    EVERY
-                }
-                Err(reason) => {
-                    tracing::warn!(reason, "an alert could not be delivered; trying again in {pause:?}");
-                    let wait = pause;
-                    pause = (pause * 2).min(PAUSES.1);
-                    wait
-                }
-            };
+            let wait = self.round(&client, &mut lock, &mut pace).await.unwrap_or_else(|reason| {
+                let wait = pace.wait();
+                tracing::warn!(reason, "alerts can't be delivered; trying again in {wait:?}");
+                wait
+            });
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.ledger.ended() => return,
@@ -71,31 +66,56 @@ impl Webhook {
         }
     }
 
-    /// Delivers what waits, one after the other; the first failure ends it.
-    async fn round(&self, client: &reqwest::Client, lock: &mut Option<FileLock>) -> Result<(), String> {
+    /// Delivers what waits, one after the other, until a failure ends it, and tells when to go on.
+    async fn round(
+        &self,
+        client: &reqwest::Client,
+        lock: &mut Option<FileLock>,
+        pace: &mut Pace,
+    ) -> Result<Duration, String> {
         let waiting = self.ledger.read(|state, _| state.alerts.queue().collect::<Vec<Seq>>()).await;
-        let Ok(waiting) = waiting else { return Ok(()) };
+        let Ok(waiting) = waiting else { return Ok(pace.every) };
         if waiting.is_empty() {
-            return Ok(());
+            return Ok(pace.every);
         }
         if lock.is_none() {
             *lock = FileLock::try_acquire(&self.settings.lock_file).map_err(|error| error.to_string())?;
         }
         if lock.is_none() {
-            return Ok(()); // Another process delivers.
+            return Ok(pace.every); // Another process delivers.
         }
         for seq in waiting {
             let row = self.reader.entry(seq).await.map_err(|error| error.to_string())?;
-            if let Some(row) = row {
-                self.deliver(client, &row).await?;
+            let failed = match row {
+                Some(row) => self.deliver(client, &row).await.err(),
+                None => None,
+            };
+            let refused = match failed.map(|failure| (failure.clone(), pace.failed(seq, failure))) {
+                None => None,
+                Some((failure, Next::Wait(wait))) => {
+                    tracing::warn!(
+                        seq,
+                        ?failure,
+                        "an alert could not be delivered; trying again in {wait:?}"
+                    );
+                    return Ok(wait);
+                }
+                Some((_, Next::GiveUp(reason))) => {
+                    tracing::error!(seq, reason, "an alert is given up: its receiver refuses what it says");
+                    Some(reason)
+                }
+            };
+            let done = Command::WebhookDelivered { through: seq, refused };
+            self.ledger.decide(done).await.map_err(|error| error.to_string())?;
+            pace.delivered();
+            if self.settings.format == Format::WecomRobot {
+                break; // The next one has to wait for its time.
             }
-            let delivered = Command::WebhookDelivered { through: seq };
-            self.ledger.decide(delivered).await.map_err(|error| error.to_string())?;
         }
-        Ok(())
+        Ok(pace.every)
     }
 
-    async fn deliver(&self, client: &reqwest::Client, row: &Row) -> Result<(), String> {
+    async fn deliver(&self, client: &reqwest::Client, row: &Row) -> Result<(), Failure> {
         let directory = self.ledger.directory();
         let body = message::body(self.settings.format, row, &directory);
         let mut request = client
@@ -106,18 +126,43 @@ impl Webhook {
             let now = self.clock.read().wall_ms / 1000;
             request = request.header("x-wecom-ledger-signature", signature(secret, now, &body));
         }
-        let answer = request.body(body).send().await.map_err(|error| error.without_url().to_string())?;
-        let status = answer.status();
-        if !status.is_success() {
-            return Err(format!("the receiver answered HTTP {status}"));
+        let later = |error: reqwest::Error| Failure::Later(error.without_url().to_string());
+        let mut answer = request.body(body).send().await.map_err(later)?;
+        by_status(answer.status())?;
+        if self.settings.format == Format::Json {
+            return Ok(());
         }
-        // A group robot refuses with HTTP 200.
-        let text = answer.bytes().await.map_err(|error| error.without_url().to_string())?;
-        let head = crate::wecom::answer::Head { status: 200, ..Default::default() };
-        let refused = |errcode: &i64| self.settings.format == Format::WecomRobot && *errcode != 0;
-        match crate::wecom::answer::inspect(&head, &text, true).errcode.filter(refused) {
-            Some(errcode) => Err(format!("the group robot answered errcode {errcode}")),
-            None => Ok(()),
+        let mut text = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(later)? {
+            if text.len() + piece.len() > ANSWER_MAX {
+                return Err(Failure::Later("the group robot's answer is too long".to_owned()));
+            }
+            text.extend_from_slice(&piece);
+        }
+        by_answer(&text)
+    }
+}
+
+/// Whether the receiver took it, and whose fault it is if not.
+fn by_status(status: StatusCode) -> Result<(), Failure> {
+    let said = format!("the receiver answered HTTP {status}");
+    match status.as_u16() {
+        _ if status.is_success() => Ok(()),
+        // About this message; the others are about the address, the sender, or the moment.
+        400 | 413 | 415 | 422 => Err(Failure::Refused(said)),
+        _ => Err(Failure::Later(said)),
+    }
+}
+
+/// A group robot refuses with HTTP 200.
+fn by_answer(text: &[u8]) -> Result<(), Failure> {
+    let head = answer::Head { status: 200, ..Default::default() };
+    match answer::inspect(&head, text, true).errcode {
+        None | Some(errcodes::OK) => Ok(()),
+        Some(errcode) => {
+            let said = format!("the group robot answered errcode {errcode}");
+            let refused = errcodes::class(errcode) == errcodes::Class::CallerError;
+            Err(if refused { Failure::Refused(said) } else { Failure::Later(said) })
         }
     }
 }

@@ -58,3 +58,64 @@ fn the_signature_is_one_that_a_receiver_can_compute() {
     let expected = "d0cadd434460d4af55e7ab90d79c1802591d7001a77c9e06471d0e3ec8cc85ae";
     assert_eq!(signature(&secret, 1_790_000_000, "{}"), format!("t=1790000000,v1={expected}"));
 }
+
+fn waits(pace: &mut Pace, seq: Seq, failure: &Failure) -> u64 {
+    match pace.failed(seq, failure.clone()) {
+        Next::Wait(wait) => wait.as_secs(),
+        Next::GiveUp(reason) => panic!("{reason}"),
+    }
+}
+
+#[test]
+fn the_pause_doubles_up_to_five_minutes_and_begins_anew_once_something_is_taken() {
+    let mut pace = Pace::new(Duration::from_secs(1));
+    let down = Failure::Later("down".to_owned());
+    let pauses: Vec<u64> = (0..11).map(|_| waits(&mut pace, 7, &down)).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300], "and it is never given up");
+    pace.delivered();
+    assert_eq!(waits(&mut pace, 8, &down), 1);
+}
+
+#[test]
+fn an_alert_that_is_refused_again_and_again_is_given_up_and_no_other() {
+    let mut pace = Pace::new(Duration::from_secs(1));
+    let refused = Failure::Refused("HTTP 400".to_owned());
+    for _ in 0..7 {
+        waits(&mut pace, 7, &refused);
+    }
+    assert_eq!(pace.failed(7, refused.clone()), Next::GiveUp("HTTP 400".to_owned()));
+    pace.delivered();
+    assert_eq!(waits(&mut pace, 8, &refused), 1, "the next one begins anew");
+}
+
+#[test]
+fn only_what_is_about_the_message_is_a_refusal_of_it() {
+    let status = |code: u16| by_status(StatusCode::from_u16(code).unwrap());
+    for code in [400, 413, 415, 422] {
+        assert!(matches!(status(code), Err(Failure::Refused(_))), "{code}");
+    }
+    for code in [302, 401, 403, 404, 408, 429, 500, 503] {
+        assert!(matches!(status(code), Err(Failure::Later(_))), "{code}");
+    }
+    assert_eq!((status(200), status(204)), (Ok(()), Ok(())));
+    let robot = |errcode: i64| by_answer(format!("{{\"errcode\":{errcode},\"errmsg\":\"\"}}").as_bytes());
+    assert_eq!(robot(0), Ok(()));
+    for errcode in [45_002, 40_058] {
+        assert!(matches!(robot(errcode), Err(Failure::Refused(_))), "{errcode}");
+    }
+    // Too many, busy, a wrong key.
+    for errcode in [45_009, -1, 93_000] {
+        assert!(matches!(robot(errcode), Err(Failure::Later(_))), "{errcode}");
+    }
+}
+
+#[test]
+fn a_group_robot_is_sent_no_more_than_it_takes_in_a_minute_and_no_longer_text() {
+    assert!(Duration::from_mins(1).as_millis() / Format::WecomRobot.every().as_millis() < 20);
+    let limit = "限".repeat(1_000);
+    let long = row(Body::CapLearned(CapLearned { limit, cap: 1, before: 2, drifts: vec![] }));
+    let body = message::body(Format::WecomRobot, &long, &Directory::default());
+    let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let bytes = json["text"]["content"].as_str().unwrap().len();
+    assert!((2_046..=2_048).contains(&bytes), "{bytes}");
+}

@@ -37,6 +37,12 @@ async fn a_limit_that_fills_is_told_of_in_order_and_once_more_than_a_failure() {
     std::fs::write(&url, format!("{}/alerts?key=hook-key-that-nobody-may-see\n", receiver.url)).unwrap();
     std::fs::write(&secret, SECRET).unwrap();
     ledger.ok(&["limits", "set", CORP, "corp-api-minute", "10"]);
+    // Nobody listens yet, so nobody is ever told of these.
+    let before = ledger.serve();
+    for _ in 0..11 {
+        before.get("department/list", "").await;
+    }
+    drop(before);
     let mut command = ledger.serve_command(&[]);
     command.env("WECOM_LEDGER_WEBHOOK_URL_FILE", &url).env("WECOM_LEDGER_WEBHOOK_SECRET_FILE", &secret);
     command.env("WECOM_LEDGER_LOG", "trace");

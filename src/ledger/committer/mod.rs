@@ -52,6 +52,8 @@ pub struct Registration {
     pub egress_ip: String,
     /// After so many drifts of a limit its cap is lowered; none: never.
     pub learn_caps_after: Option<u8>,
+    /// Whether alerts are delivered anywhere.
+    pub webhook: bool,
 }
 
 /// What a reader does with the state, or with the reason why there is none.
@@ -168,12 +170,13 @@ impl<L: Log> Committer<L> {
 
     /// Loads the ledger and registers this process.
     async fn begin(&mut self) -> Result<(), StoreError> {
-        let Some(Registration { instance, egress_ip, learn_caps_after }) = self.registration.clone() else {
+        let Some(Registration { instance, egress_ip, learn_caps_after, webhook }) = self.registration.clone()
+        else {
             return self.commit_one(None).await.map(|_| ());
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let pid = std::process::id();
-        let start = Command::StartProcess { instance, pid, egress_ip, version, learn_caps_after };
+        let start = Command::StartProcess { instance, pid, egress_ip, version, learn_caps_after, webhook };
         if let Some(Reply::Done { seq, .. }) = self.commit_one(Some(start)).await? {
             self.process = Some(seq);
         }

@@ -94,8 +94,8 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
                 done,
             )
         }
-        Command::StartProcess { instance, pid, egress_ip, version, learn_caps_after } => {
-            let started = ProcessStarted { instance, pid, egress_ip, version, learn_caps_after };
+        Command::StartProcess { instance, pid, egress_ip, version, learn_caps_after, webhook } => {
+            let started = ProcessStarted { instance, pid, egress_ip, version, learn_caps_after, webhook };
             let body = Body::ProcessStarted(started);
             Decision::one(Refs::default(), body, done)
         }
@@ -121,8 +121,8 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
             declare::usage(state, (&corp_id, agent_id.as_deref()), api.as_deref(), used, now)
         }
         Command::Reconcile(reconcile) => reconcile::reconcile(state, &reconcile, now),
-        Command::WebhookDelivered { through } => {
-            let body = Body::WebhookDelivered(WebhookDelivered { through });
+        Command::WebhookDelivered { through, refused } => {
+            let body = Body::WebhookDelivered(WebhookDelivered { through, refused });
             Decision::one(Refs::default(), body, done)
         }
         Command::ClearPenalty { started } => declare::clear_penalty(state, started),

@@ -215,10 +215,13 @@ pub struct AlertRaised {
     pub chat: u64,
 }
 
-/// The webhook has taken every alert up to this entry.
+/// The webhook has done with every alert up to this entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WebhookDelivered {
     pub through: Seq,
+    /// The receiver refused this last one again and again, and how: it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// Eight bytes as hex, since JSON's numbers do not hold them everywhere.

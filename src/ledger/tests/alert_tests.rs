@@ -219,3 +219,31 @@ fn what_can_not_be_remembered_is_not_raised_again_and_again() {
     all.prune(1_000);
     assert!(all.is_news(&about(10_000), 80, 1_000) && !all.is_news(&about(5), 90, 1_000));
 }
+
+#[test]
+fn a_webhook_is_not_told_of_what_happened_before_there_was_one_and_of_all_that_did_since() {
+    let (mut world, [app, _]) = world();
+    judge_by(&mut world, "enforce");
+    let start = |webhook| Command::StartProcess {
+        instance: format!("with webhook: {webhook}"),
+        pid: 1,
+        egress_ip: "default".to_owned(),
+        version: "1".to_owned(),
+        learn_caps_after: None,
+        webhook,
+    };
+    let queued = |world: &World| fold(&world.rows).alerts.queue().count();
+    act(&mut world, start(false));
+    for _ in 0..8 {
+        call(&mut world, app);
+    }
+    assert_eq!((alerts(&world).len(), queued(&world)), (1, 0));
+    act(&mut world, start(true));
+    call(&mut world, app);
+    assert_eq!((alerts(&world).len(), queued(&world)), (2, 1));
+    // A restart forgets nothing that waits; a start without a webhook does.
+    act(&mut world, start(true));
+    assert_eq!(queued(&world), 1);
+    act(&mut world, start(false));
+    assert_eq!(queued(&world), 0);
+}

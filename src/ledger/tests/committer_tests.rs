@@ -36,7 +36,7 @@ pub(super) async fn serve(disk: &Disk, clock: &TestClock, owner: u32) -> Served 
     let plan = log.plan.clone();
     let vault = Arc::new(Vault::from_master(&[7; 32]).unwrap());
     let (instance, egress_ip) = (format!("i{owner}"), "192.0.2.1".to_owned());
-    let registration = Registration { instance, egress_ip, learn_caps_after: None };
+    let registration = Registration { instance, egress_ip, learn_caps_after: None, webhook: false };
     let registration = (owner > 0).then_some(registration);
     let ledger = committer::start(log, vault, Arc::new(clock.clone()), registration, None).await.unwrap();
     Served { ledger, plan }

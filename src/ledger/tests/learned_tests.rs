@@ -199,6 +199,7 @@ fn a_process_that_was_not_told_to_learn_only_takes_note() {
         egress_ip: "192.0.2.0".to_owned(),
         version: "1".to_owned(),
         learn_caps_after: None,
+        webhook: true,
     };
     let Reply::Done { seq, .. } = act(&mut world, start) else { panic!() };
     let learner = world.processes[0].seq.replace(seq);

@@ -92,9 +92,16 @@ fn introducing() -> impl Strategy<Value = Body> {
         (text(), any::<i64>())
             .prop_map(|(boot_id, offset_ms)| Body::ClockBooted(ClockBooted { boot_id, offset_ms })),
         any::<i64>().prop_map(|step_ms| Body::ClockStepped(ClockStepped { step_ms })),
-        (text(), any::<u32>(), text(), text(), proptest::option::of(any::<u8>())).prop_map(
-            |(instance, pid, egress_ip, version, learn_caps_after)| {
-                Body::ProcessStarted(ProcessStarted { instance, pid, egress_ip, version, learn_caps_after })
+        (text(), any::<u32>(), text(), text(), proptest::option::of(any::<u8>()), any::<bool>()).prop_map(
+            |(instance, pid, egress_ip, version, learn_caps_after, webhook)| {
+                Body::ProcessStarted(ProcessStarted {
+                    instance,
+                    pid,
+                    egress_ip,
+                    version,
+                    learn_caps_after,
+                    webhook,
+                })
             }
         ),
         (seq(), text()).prop_map(|(ended, how)| Body::ProcessEnded(ProcessEnded { ended, how })),

@@ -167,6 +167,7 @@ impl World {
             egress_ip: format!("192.0.2.{who}"),
             version: "1".to_owned(),
             learn_caps_after: Some(2),
+            webhook: true,
         };
         let reply = self.command(who, start, fate);
         match reply {

@@ -48,8 +48,14 @@ impl Core {
         let (ledger_id, version) = ("rows".to_owned(), "1".to_owned());
         core.done(Command::CreateLedger { ledger_id, version: version.clone(), key_check: [1; 32] });
         let (instance, egress_ip) = ("one".to_owned(), "192.0.2.1".to_owned());
-        core.process =
-            core.done(Command::StartProcess { instance, pid: 1, egress_ip, version, learn_caps_after: None });
+        core.process = core.done(Command::StartProcess {
+            instance,
+            pid: 1,
+            egress_ip,
+            version,
+            learn_caps_after: None,
+            webhook: false,
+        });
         let profile = profile.to_owned();
         core.done(Command::PutLimits { profile, operator, own: None });
         for corp in 0..corps {
