@@ -1,6 +1,7 @@
 //! How much of each limit is used, and by whom.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -93,9 +94,15 @@ pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<Us
             let account_cap = |corp: u64| directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
             let api_name = |api: u64| directory.apis.get(&api).map_or("", String::as_str);
             let filter = Filter { used_up: true, ..Filter::default() };
-            let mut usage = state.meters.usage(now, &filter, account_cap, api_name);
-            usage.retain(|usage| usage.mode == Mode::Enforce && !usage.reading.rule.is_of_api_key());
-            usage.truncate(most);
+            let mut usage = Vec::new();
+            let wanted = |of: &Usage| of.mode == Mode::Enforce && !of.reading.rule.is_of_api_key();
+            let _ = state.meters.each_usage(
+                now,
+                &filter,
+                account_cap,
+                api_name,
+                &mut keep(&mut usage, most, wanted),
+            );
             (
                 usage,
                 std::sync::Arc::clone(&directory),
@@ -111,6 +118,20 @@ pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<Us
 /// A row, how fast it grew lately, and how long its window is where that slides.
 pub(super) type Found = (UsageRow, Pace, Option<i64>);
 
+/// Keeps what is wanted, so many at most: whoever looks stops the committer meanwhile.
+fn keep(
+    kept: &mut Vec<Usage>,
+    most: usize,
+    wanted: impl Fn(&Usage) -> bool,
+) -> impl FnMut(Usage) -> ControlFlow<()> {
+    move |of| {
+        if wanted(&of) {
+            kept.push(of);
+        }
+        if kept.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
 /// What matches, when that was, and whether there is more.
 pub(super) async fn look(
     ledger: &LedgerHandle,
@@ -125,18 +146,22 @@ pub(super) async fn look(
             {
                 return Err(known::unknown("limit", limit));
             }
-            let usage = matching(&query, &directory, |filter| {
+            let mut usage = Vec::new();
+            matching(&query, &directory, |filter, app| {
+                let visible = |of: &Usage| {
+                    app.is_none_or(|app| governs(of, app, &directory)) && viewer.sees(of, &directory)
+                };
                 let account_cap =
                     |corp: u64| state.directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
                 let api_name = |api: u64| state.directory.apis.get(&api).map_or("", String::as_str);
-                state.meters.usage(now, filter, account_cap, api_name)
+                let see = &mut keep(&mut usage, ROWS_MAX + 1, visible);
+                let _ = state.meters.each_usage(now, filter, account_cap, api_name, see);
             })?;
             Ok((usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
         })
         .await??;
     let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
-    let mut visible = usage.iter().filter(|usage| viewer.sees(usage, &directory));
-    let found = visible.by_ref().take(ROWS_MAX).map(|usage| {
+    let found = usage.iter().take(ROWS_MAX).map(|usage| {
         let window_ms = match usage.reading.window {
             Window::Sliding { ms } => Some(ms),
             _ => None,
@@ -144,26 +169,25 @@ pub(super) async fn look(
         (row(usage, &directory, &names, present), usage.pace, window_ms)
     });
     let found = found.collect();
-    Ok((found, present, visible.next().is_some()))
+    Ok((found, present, usage.len() > ROWS_MAX))
 }
 
+/// Finds with what the query says; nothing where that can't match. An app is no part of the key of every limit that is
+/// about it, so it is handed on.
 fn matching(
     query: &UsageQuery,
     directory: &Directory,
-    find: impl Fn(&Filter<'_>) -> Vec<Usage>,
-) -> Result<Vec<Usage>, Problem> {
+    find: impl FnOnce(&Filter<'_>, Option<Seq>),
+) -> Result<(), Problem> {
     let corp = query.corp.as_deref().map(|corp_id| known::corp(directory, corp_id)).transpose()?;
     let api = query.api.as_deref().map(|api| known::api(directory, api)).transpose()?;
     let app = query.app.as_deref().map(|label| known::app(directory, label)).transpose()?;
     if api == Some(None) {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let filter = Filter { limit: query.limit.as_deref(), corp, api: api.flatten(), ..Filter::default() };
-    let mut usage = find(&filter);
-    if let Some(app) = app {
-        usage.retain(|usage| governs(usage, app, directory));
-    }
-    Ok(usage)
+    find(&filter, app);
+    Ok(())
 }
 
 /// Whether calls of an app count here, and those of other corps do not.
