@@ -42,6 +42,7 @@ pub(super) async fn page(state: web::Data<HttpState>, request: HttpRequest) -> R
     let Some(filter) = filter(&client, &params, &directory)? else {
         return Ok(body("{\"entries\":[],\"next\":null}".to_owned()));
     };
+    let _place = state.slow().await?;
     let mut page = state.reader.entries(after, limit, &filter).await?;
     // Other processes may just have appended what this one has no names for yet.
     page.rows.retain(|row| row.seq <= head);

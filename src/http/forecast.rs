@@ -9,7 +9,7 @@ use crate::quota::{Pace, Usage, Window};
 
 use super::params;
 use super::problem::Problem;
-use super::usage::{self, ROWS_MAX, UsageQuery, UsageRow, Viewer};
+use super::usage::{self, Urgency, UsageQuery, UsageRow, Viewer};
 use super::{HttpState, authenticate};
 
 #[derive(Debug, Serialize)]
@@ -40,14 +40,11 @@ pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Re
 
 /// Those that are exhausted first come first, so that they are shown whatever there is.
 pub async fn report(ledger: &LedgerHandle, query: UsageQuery, viewer: Viewer) -> Result<Forecast, Problem> {
-    let found = usage::look(ledger, query, viewer).await?;
-    let mut ahead: Vec<(Option<u64>, &Usage)> =
-        found.usage.iter().map(|usage| (exhausted(usage, found.present.tick), usage)).collect();
-    ahead.sort_by_key(|(seconds, _)| seconds.unwrap_or(u64::MAX));
-    let truncated = ahead.len() > ROWS_MAX;
-    ahead.truncate(ROWS_MAX);
-    let row = |(seconds, usage): (Option<u64>, &Usage)| {
+    let urgency: Urgency = |usage, tick| exhausted(usage, tick).unwrap_or(u64::MAX);
+    let found = usage::look(ledger, query, viewer, Some(urgency)).await?;
+    let row = |usage: &Usage| {
         let (Pace { amount, over_ms }, present) = (usage.pace, found.present);
+        let seconds = exhausted(usage, present.tick);
         let at =
             |seconds: u64| present.instant(present.tick.saturating_add(seconds.min(1 << 40) as i64 * 1000));
         Row {
@@ -57,7 +54,7 @@ pub async fn report(ledger: &LedgerHandle, query: UsageQuery, viewer: Viewer) ->
             exhausted_in_seconds: seconds,
         }
     };
-    Ok(Forecast { forecast: ahead.into_iter().map(row).collect(), truncated })
+    Ok(Forecast { forecast: found.usage.iter().map(row).collect(), truncated: found.truncated })
 }
 
 /// In how many seconds nothing is left, unless the period of the window ends before.

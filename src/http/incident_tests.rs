@@ -16,6 +16,23 @@ impl World {
 }
 
 #[tokio::test]
+async fn what_reads_much_waits_for_its_turn_and_holds_up_nothing_else() {
+    let world = World::new().await;
+    let seq = world.answered(&world.admin, APPS[0], 45009).await;
+    let places = (world.state.slow().await.unwrap(), world.state.slow().await.unwrap());
+    assert_eq!(world.get(&format!("/v1/entries/{seq}"), &world.admin).await.status, 200);
+    // From here on time passes when nothing else can happen.
+    tokio::time::pause();
+    for path in [&*format!("/v1/incidents/{seq}"), "/v1/entries?kind=call.refused"] {
+        let busy = world.get(path, &world.admin).await;
+        assert_eq!((busy.problem(), busy.header("retry-after")), ((503, "busy"), "1"), "{path}");
+    }
+    tokio::time::resume();
+    drop(places);
+    assert_eq!(world.get(&format!("/v1/incidents/{seq}"), &world.admin).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_incident_says_what_was_counted_and_who_had_spent_it() {
     let world = World::new().await;
     let (batch_id, batch) = world.key(&[Scope::Call], &[]).await;

@@ -122,6 +122,7 @@ pub(super) async fn page(state: web::Data<HttpState>, request: HttpRequest) -> R
 pub(super) async fn get(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let client = authenticate(&state, &request, Scope::Report)?;
     let seq = params::seq(&request, "seq")?;
+    let _place = state.slow().await?;
     let incident = one(&state.ledger, &state.reader, seq, client.only_apps()).await?;
     Ok(HttpResponse::Ok().json(incident))
 }

@@ -46,11 +46,12 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource, Route};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -62,6 +63,11 @@ use crate::vault::Vault;
 
 pub use auth::{Client, authenticate};
 pub use problem::Problem;
+
+/// Requests that read much, at the same time: half of the reader's connections.
+const SLOW_AT_ONCE: usize = 2;
+/// How long such a request waits for its place.
+const SLOW_WAIT: Duration = Duration::from_secs(10);
 
 /// What handlers work with. A cheap clone; register it once, as `web::Data<HttpState>`.
 #[derive(Clone)]
@@ -75,6 +81,8 @@ pub struct HttpState {
     draining: Arc<AtomicBool>,
     /// Places for requests that reserve many calls.
     many: Arc<Semaphore>,
+    /// Places for requests that read much: they must leave connections to those that read one entry.
+    slow: Arc<Semaphore>,
     looked: warnings::Looked,
 }
 
@@ -89,8 +97,17 @@ impl HttpState {
             messages,
             draining: Arc::default(),
             many: Arc::new(Semaphore::new(many::AT_ONCE)),
+            slow: Arc::new(Semaphore::new(SLOW_AT_ONCE)),
             looked: warnings::Looked::default(),
         }
+    }
+
+    /// A place among those that read much, held until it is dropped.
+    async fn slow(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let waiting = tokio::time::timeout(SLOW_WAIT, Arc::clone(&self.slow).acquire_owned());
+        let place = waiting.await.ok().and_then(Result::ok);
+        let busy = || Problem::new(&problem::BUSY, "other requests read much already").retry_after(1);
+        place.ok_or_else(busy)
     }
 
     /// From now on `/readyz` asks for traffic to be sent elsewhere.

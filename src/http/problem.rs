@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::ledger::LedgerError;
 
+/// A pool of connections that is full for long, or a disk that fails, is not better at once.
+const READ_AGAIN_SECS: u64 = 5;
+
 /// A kind of problem. The slug is a promise; the words may change.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProblemType {
@@ -65,6 +68,8 @@ types! {
         "This is a mistake in the service; its log says more.";
     LEDGER_UNAVAILABLE = "ledger-unavailable", 503, "The ledger can't be written",
         "Nothing is sent while that is so. See /readyz and the log; mostly the disk is full or not writable.";
+    LEDGER_UNREADABLE = "ledger-unreadable", 503, "The ledger can't be read at the moment",
+        "Mostly others read much at the same time, or the disk is slow: try again after the time in `Retry-After`.";
     BUSY = "busy", 503, "Too much is under way",
         "Try again after the time in `Retry-After`.";
 }
@@ -136,7 +141,14 @@ impl From<LedgerError> for Problem {
 
 impl From<crate::store::StoreError> for Problem {
     fn from(error: crate::store::StoreError) -> Self {
-        Self::internal(&error)
+        match error {
+            crate::store::StoreError::Damaged(_) => Self::internal(&error),
+            error => {
+                tracing::error!(%error, "a request could not be answered");
+                Self::new(&LEDGER_UNREADABLE, "the ledger can't be read at the moment; the log says why")
+                    .retry_after(READ_AGAIN_SECS)
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use actix_web::test::TestRequest;
 use super::problem::{self, Problem};
 use super::tests::World;
 use crate::ledger::LedgerError;
+use crate::ledger::row::DamagedRow;
+use crate::store::StoreError;
 
 #[tokio::test]
 async fn wrong_paths_and_methods_are_problems_too() {
@@ -28,6 +30,17 @@ async fn the_type_of_every_problem_leads_to_its_description() {
         assert_eq!(answer.status, 200);
         assert!(answer.text.contains(of.title));
     }
+}
+
+#[test]
+fn a_ledger_that_can_not_be_read_for_a_moment_is_503_and_a_damaged_one_is_500() {
+    let status = |error: StoreError| {
+        let response = Problem::from(error).error_response();
+        (response.status().as_u16(), response.headers().contains_key("retry-after"))
+    };
+    assert_eq!(status(StoreError::Read("pool timed out".to_owned())), (503, true));
+    let damaged = DamagedRow { seq: 7, kind: "call.posted", what: "no cost".to_owned() };
+    assert_eq!(status(StoreError::Damaged(damaged)), (500, false));
 }
 
 #[test]

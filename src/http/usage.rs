@@ -1,6 +1,7 @@
 //! How much of each limit is used, and by whom.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -82,9 +83,9 @@ pub async fn report(
     query: UsageQuery,
     viewer: Viewer,
 ) -> Result<UsageReport, Problem> {
-    let found = look(ledger, query, viewer).await?;
-    let truncated = found.usage.len() > ROWS_MAX;
-    Ok(UsageReport { usage: found.usage.iter().take(ROWS_MAX).map(|of| found.row(of)).collect(), truncated })
+    let found = look(ledger, query, viewer, None).await?;
+    let usage = found.usage.iter().map(|of| found.row(of)).collect();
+    Ok(UsageReport { usage, truncated: found.truncated })
 }
 
 /// The limits in force of which nothing is left. An API key's own numbers are not among them: they are there to be met.
@@ -95,9 +96,14 @@ pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<Us
             let account_cap = |corp: u64| directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
             let api_name = |api: u64| directory.apis.get(&api).map_or("", String::as_str);
             let filter = Filter { used_up: true, ..Filter::default() };
-            let mut usage = state.meters.usage(now, &filter, account_cap, api_name);
-            usage.retain(|usage| usage.mode == Mode::Enforce && !usage.reading.rule.is_of_api_key());
-            usage.truncate(most);
+            let mut usage = Vec::new();
+            let mut keep = |of: Usage| {
+                if of.mode == Mode::Enforce && !of.reading.rule.is_of_api_key() {
+                    usage.push(of);
+                }
+                if usage.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            };
+            let _ = state.meters.each_usage(now, &filter, account_cap, api_name, &mut keep);
             (usage, Arc::clone(&directory), state.egress_ips.clone(), Present { tick: now.tick, at: now.at })
         })
         .await?;
@@ -108,6 +114,8 @@ pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<Us
 /// What matches, and what its rows are put together from.
 pub(super) struct Found {
     pub(super) usage: Vec<Usage>,
+    /// There is more than `ROWS_MAX`.
+    pub(super) truncated: bool,
     pub(super) present: Present,
     directory: Arc<Directory>,
     egress_ips: BTreeMap<Seq, String>,
@@ -119,9 +127,50 @@ impl Found {
     }
 }
 
-/// Everything that matches, by limit and key.
-pub(super) async fn look(ledger: &LedgerHandle, query: UsageQuery, viewer: Viewer) -> Result<Found, Problem> {
-    let (mut usage, directory, egress_ips, present) = ledger
+/// The smaller, the earlier it is shown; of the tick.
+pub(super) type Urgency = fn(&Usage, i64) -> u64;
+
+/// What is shown of what matches. Whoever looks stops the committer meanwhile, so it is never much more than that.
+struct Kept {
+    usage: Vec<Usage>,
+    tick: i64,
+    /// None: by limit and key.
+    urgency: Option<Urgency>,
+    truncated: bool,
+}
+
+impl Kept {
+    fn take(&mut self, of: Usage) -> ControlFlow<()> {
+        self.usage.push(of);
+        match self.urgency {
+            None if self.usage.len() > ROWS_MAX => {
+                self.cut();
+                return ControlFlow::Break(());
+            }
+            // Cut now and then, since each time sorts.
+            Some(_) if self.usage.len() > 2 * ROWS_MAX => self.cut(),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn cut(&mut self) {
+        if let Some(urgency) = self.urgency {
+            self.usage.sort_by_cached_key(|of| urgency(of, self.tick));
+        }
+        self.truncated |= self.usage.len() > ROWS_MAX;
+        self.usage.truncate(ROWS_MAX);
+    }
+}
+
+/// The first of what matches: by limit and key, or the most urgent.
+pub(super) async fn look(
+    ledger: &LedgerHandle,
+    query: UsageQuery,
+    viewer: Viewer,
+    urgency: Option<Urgency>,
+) -> Result<Found, Problem> {
+    let (kept, directory, egress_ips, present) = ledger
         .read(move |state, now| {
             let directory = Arc::clone(&state.directory);
             if let Some(limit) = &query.limit
@@ -129,37 +178,45 @@ pub(super) async fn look(ledger: &LedgerHandle, query: UsageQuery, viewer: Viewe
             {
                 return Err(known::unknown("limit", limit));
             }
-            let usage = matching(&query, &directory, |filter| {
-                let account_cap =
-                    |corp: u64| state.directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
-                let api_name = |api: u64| state.directory.apis.get(&api).map_or("", String::as_str);
-                state.meters.usage(now, filter, account_cap, api_name)
+            let mut kept = Kept { usage: Vec::new(), tick: now.tick, urgency, truncated: false };
+            matching(&query, &directory, |filter, app| {
+                let account_cap = |corp: u64| directory.corps.get(&corp).map_or(0, |corp| corp.account_cap);
+                let api_name = |api: u64| directory.apis.get(&api).map_or("", String::as_str);
+                let mut see = |of: Usage| {
+                    let governed = app.is_none_or(|app| governs(&of, app, &directory));
+                    if governed && viewer.sees(&of, &directory) {
+                        kept.take(of)
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                };
+                let _ = state.meters.each_usage(now, filter, account_cap, api_name, &mut see);
             })?;
-            Ok((usage, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
+            kept.cut();
+            Ok((kept, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
         })
         .await??;
-    usage.retain(|usage| viewer.sees(usage, &directory));
     let egress_ips = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
-    Ok(Found { usage, present, directory, egress_ips })
+    let Kept { usage, truncated, .. } = kept;
+    Ok(Found { usage, truncated, present, directory, egress_ips })
 }
 
+/// Finds with what the query says; nothing where that can't match. An app is no part of the key of every limit that is
+/// about it, so it is handed on.
 fn matching(
     query: &UsageQuery,
     directory: &Directory,
-    find: impl Fn(&Filter<'_>) -> Vec<Usage>,
-) -> Result<Vec<Usage>, Problem> {
+    find: impl FnOnce(&Filter<'_>, Option<Seq>),
+) -> Result<(), Problem> {
     let corp = query.corp.as_deref().map(|corp_id| known::corp(directory, corp_id)).transpose()?;
     let api = query.api.as_deref().map(|api| known::api(directory, api)).transpose()?;
     let app = query.app.as_deref().map(|label| known::app(directory, label)).transpose()?;
     if api == Some(None) {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let filter = Filter { limit: query.limit.as_deref(), corp, api: api.flatten(), ..Filter::default() };
-    let mut usage = find(&filter);
-    if let Some(app) = app {
-        usage.retain(|usage| governs(usage, app, directory));
-    }
-    Ok(usage)
+    find(&filter, app);
+    Ok(())
 }
 
 /// Whether calls of an app count here, and those of other corps do not.

@@ -8,6 +8,7 @@
 //! the latest seen); those of `settle` and `expire` may lie ahead of it by less than a day, for a call whose outcome is unknown.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -264,19 +265,34 @@ impl Meters {
         account_cap: impl Fn(u64) -> u64,
         api_name: impl Fn(u64) -> &'a str,
     ) -> Vec<Usage> {
-        let now = self.latest(now);
         let mut usage = Vec::new();
-        let asked = self.plan.uses.iter().filter(|of| {
-            let name = &self.limits[of.limit].limit.name;
-            filter.limit.is_none_or(|limit| *limit == **name)
-        });
-        for of in asked {
-            let show = Show { of, active: &self.limits[of.limit], now, filter };
-            show.usage(&self.tracks[of.track], &account_cap, &api_name, &mut usage);
-        }
-        // Stable: the keys of a limit are in order already.
-        usage.sort_by(|a, b| a.reading.limit.cmp(&b.reading.limit));
+        let mut see = |of| {
+            usage.push(of);
+            ControlFlow::Continue(())
+        };
+        let _ = self.each_usage(now, filter, account_cap, api_name, &mut see);
         usage
+    }
+
+    /// The same one by one, for as long as `see` wants more: there may be far more than anybody asks for.
+    pub fn each_usage<'a>(
+        &self,
+        now: Moment,
+        filter: &Filter<'_>,
+        account_cap: impl Fn(u64) -> u64,
+        api_name: impl Fn(u64) -> &'a str,
+        see: &mut dyn FnMut(Usage) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let now = self.latest(now);
+        let name = |of: &&Use| &self.limits[of.limit].limit.name;
+        let asked = |of: &&Use| filter.limit.is_none_or(|limit| *limit == **name(of));
+        let mut asked: Vec<&Use> = self.plan.uses.iter().filter(asked).collect();
+        // Stable: an API key's own rules follow the limit.
+        asked.sort_by(|a, b| name(a).cmp(name(b)));
+        asked.into_iter().try_for_each(|of| {
+            let show = Show { of, active: &self.limits[of.limit], now, filter };
+            show.usage(&self.tracks[of.track], &account_cap, &api_name, see)
+        })
     }
 
     /// Drops keys that are idle, a few hundred per call, going round. Never changes a judgement. Called once for

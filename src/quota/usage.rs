@@ -1,5 +1,7 @@
 //! What is used, limit by limit and key by key.
 
+use std::ops::ControlFlow;
+
 use super::active::{ActiveLimit, Bound};
 use super::counter::{Counter, Counters};
 use super::facets::Moment;
@@ -32,10 +34,10 @@ impl Show<'_> {
         track: &Track,
         account_cap: &impl Fn(u64) -> u64,
         api_name: &impl Fn(u64) -> &'n str,
-        out: &mut Vec<Usage>,
-    ) {
+        see: &mut dyn FnMut(Usage) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         if !self.filter.fits_scope(track.id.scope) {
-            return;
+            return ControlFlow::Continue(());
         }
         let count = &track.counts[self.of.counter];
         // The track may be about more APIs than the limit.
@@ -50,29 +52,24 @@ impl Show<'_> {
             let bound = self.bound(track, &key, account_cap(corp));
             let wanted = !self.filter.used_up || (used >= bound.cap && used > 0);
             if wanted && (used > 0 || bound.rule == Rule::Learned) {
-                out.push(Usage { members, ..self.one(track, &key, counters, count, used, bound) });
+                see(Usage { members, ..self.one(track, &key, counters, count, used, bound) })?;
             }
+            ControlFlow::Continue(())
         };
         if track.is_per_member() {
             self.fullest(rows, count)
                 .into_iter()
-                .for_each(|of| add(of.key, of.counters, of.used, Some(of.members)));
+                .try_for_each(|of| add(of.key, of.counters, of.used, Some(of.members)))?;
         } else {
-            rows.for_each(|(key, counter)| {
+            rows.into_iter().try_for_each(|(key, counter)| {
                 let counters = Counters(Some(counter), None);
-                add(key, counters, counters.used(count.span, self.now), None);
-            });
+                add(key, counters, counters.used(count.span, self.now), None)
+            })?;
         }
         // A learned cap is shown also where nothing is used, or nobody would find it to take it back.
         let idle = |key: &&Key| !track.rows.contains_key(*key) && shown(key);
-        if track.id.own.is_none() {
-            self.active
-                .settings
-                .learned
-                .keys()
-                .filter(idle)
-                .for_each(|key| add(*key, Counters::default(), 0, None));
-        }
+        let mut learned = self.active.settings.learned.keys().filter(|_| track.id.own.is_none()).filter(idle);
+        learned.try_for_each(|key| add(*key, Counters::default(), 0, None))
     }
 
     fn bound(&self, track: &Track, key: &Key, account_cap: u64) -> Bound {

@@ -1,3 +1,5 @@
+use std::ops::ControlFlow;
+
 use super::*;
 
 const MINUTE: i64 = 60_000;
@@ -204,6 +206,23 @@ fn usage_shows_the_active_keys_in_order_and_what_is_in_flight() {
     assert_eq!(usage(1, corp), [row(first, Some(1), None, 2, 1), row(second, Some(1), None, 2, 1)]);
     let names: Vec<String> = usage(1, Filter::default()).into_iter().map(|row| row.0).collect();
     assert!(names.is_sorted() && names.len() == 8);
+}
+
+#[test]
+fn whoever_looks_at_usage_is_shown_no_more_than_they_want() {
+    let mut meters = meters();
+    for corp in 1..=50 {
+        spend(&mut meters, &call(corp, 1, 1), 1, 0);
+    }
+    let all = meters.usage(at(1), &Filter::default(), |_| 500, |_| "user/get");
+    let mut seen = Vec::new();
+    let mut three = |usage: Usage| {
+        seen.push(usage);
+        if seen.len() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let stopped = meters.each_usage(at(1), &Filter::default(), |_| 500, |_| "user/get", &mut three);
+    assert!(stopped.is_break());
+    assert_eq!(seen, all[..3]);
 }
 
 #[test]
