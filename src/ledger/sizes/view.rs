@@ -206,6 +206,18 @@ impl View {
         self.departments.values().any(of_department) || self.tags.values().any(of_tag)
     }
 
+    pub(super) fn has_learned_tags(&self) -> bool {
+        self.tags.values().any(|tag| tag.learned.is_some())
+    }
+
+    pub(super) fn has_chats(&self) -> bool {
+        !self.chats.is_empty()
+    }
+
+    pub(super) fn has_scope(&self) -> bool {
+        self.scope.is_some()
+    }
+
     /// Whether it would not change if the tag got these.
     pub(super) fn tag_includes(&self, id: u64, members: u64, parties: &[u64]) -> bool {
         let Some(tag) = self.tags.get(&id) else { return true };
@@ -371,6 +383,15 @@ impl View {
     pub(super) fn outdated(&mut self, size: &Size, hashes_room: usize) {
         match size {
             Size::DepartmentsChanged => self.forget_departments(),
+            Size::TagsChanged => self.forget_tags(),
+            Size::ChatsChanged => {
+                self.chats.clear();
+                self.recount();
+            }
+            Size::ScopesChanged => {
+                self.scope = None;
+                self.recount();
+            }
             Size::TagGrown { id, members, parties } => self.grow_tag(*id, *members, parties),
             Size::ChatGrown { chat, by, added, removed } => {
                 self.change_chat(*chat, *by, added, removed, hashes_room);
@@ -388,6 +409,12 @@ impl View {
             tag.learned = tag.learned.take().filter(|learned| learned.parties.is_empty());
         }
         self.tags.retain(|_, tag| tag.learned.is_some() || tag.declared.is_some());
+        self.recount();
+    }
+
+    fn forget_tags(&mut self) {
+        self.tags.retain(|_, tag| tag.declared.is_some());
+        self.tags.values_mut().for_each(|tag| tag.learned = None);
         self.recount();
     }
 

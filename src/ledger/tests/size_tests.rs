@@ -325,6 +325,9 @@ fn any_size() -> impl Strategy<Value = Size> {
         (0..9_u64, ids(), ids()).prop_map(|(users, parties, tags)| Size::Scope { users, parties, tags }),
         (0..3_u64).prop_map(joined),
         Just(Size::DepartmentsChanged),
+        Just(Size::TagsChanged),
+        Just(Size::ChatsChanged),
+        Just(Size::ScopesChanged),
     ]
 }
 
