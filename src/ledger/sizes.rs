@@ -3,6 +3,7 @@
 //! app of a corp. An upper bound is what matters: of what was declared and what was learned the larger counts, and
 //! where nothing is known, the caller takes the corp's whole account cap.
 
+mod sums;
 mod view;
 
 use std::collections::BTreeMap;
