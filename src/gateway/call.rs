@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::admission::{Ticket, Wait};
 use crate::ledger::command::{Admit, Ask, Command, InLine, Outcome, Refusal, Reply as LedgerReply};
+use crate::ledger::entry::Size;
 use crate::ledger::{LedgerError, Seq};
 use crate::quota::Reading;
 use crate::wecom::catalogue::Credential;
@@ -104,7 +105,9 @@ async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, 
     if let Some(errcode) = read.errcode().filter(|&errcode| errcodes::is_rate_limited(errcode)) {
         tracing::warn!(pending = admitted.pending, api = %call.api, errcode, "WeCom says that a limit is used up");
     }
-    let outgoing = match settle(gateway, admitted.pending, read.outcome(unsent)).await {
+    let taught = cost::taught(gateway, &call, admitted.pending, &read).await;
+    let (pending, outcome) = (admitted.pending, read.outcome(unsent));
+    let outgoing = match settle_taught(gateway, pending, outcome, taught).await {
         Ok(()) => relay::whole(&call, &read),
         Err(error) => relay::not_recorded(&call, &error),
     };
@@ -279,7 +282,16 @@ pub(super) fn unknown(call: &Call, reason: &str) -> Reply {
 
 /// Puts an outcome on disk. If that fails the pending entry is left to expire as spent.
 pub(super) async fn settle(gateway: &Gateway, pending: Seq, outcome: Outcome) -> Result<(), LedgerError> {
-    match gateway.ledger.decide(Command::Settle { pending, outcome, caller: None }).await {
+    settle_taught(gateway, pending, outcome, None).await
+}
+
+async fn settle_taught(
+    gateway: &Gateway,
+    pending: Seq,
+    outcome: Outcome,
+    taught: Option<Vec<Size>>,
+) -> Result<(), LedgerError> {
+    match gateway.ledger.decide(Command::SettleTaught { pending, outcome, taught }).await {
         Ok(LedgerReply::Rejected(rejected)) => {
             tracing::warn!(pending, %rejected, "an outcome came too late for its entry");
             Err(LedgerError::Unavailable(rejected.to_string()))

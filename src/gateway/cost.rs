@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::ledger::command::{Ask, Command, NotSent, To};
 use crate::ledger::directory::App;
-use crate::ledger::entry::Size;
+use crate::ledger::entry::{Seq, Size};
 use crate::vault::Vault;
 use crate::wecom::cost::{self, Demand, Lesson, Members, Shown};
 use crate::wecom::path::ApiName;
@@ -167,16 +167,35 @@ fn invalid(asked: &To, shown: &Shown, hasher: &Hasher<'_>) -> NotSent {
     }
 }
 
-/// Tells the ledger what the answer teaches. The client has its answer already, and a failure here is nothing to it.
+/// What the answer teaches about something that the call made larger: written down with the outcome. None: it is not
+/// understood, or the call makes nothing larger.
+pub(super) async fn taught(gateway: &Gateway, call: &Call, pending: Seq, read: &Read) -> Option<Vec<Size>> {
+    cost::enlarges(call.api.as_str())?;
+    let answer = read.said().filter(|answer| cost::understood(answer))?;
+    Some(sizes(gateway, call, pending, answer).await)
+}
+
+/// Tells the ledger what else the answer teaches. The client has its answer already, and a failure here is nothing to it.
 pub(super) async fn learn(gateway: &Gateway, call: &Call, admitted: &Admitted, read: &Read) {
-    if !cost::teaches(call.api.as_str()) {
+    let api = call.api.as_str();
+    if !cost::teaches(api) || cost::enlarges(api).is_some() {
         return;
     }
-    let Some(answer) = read.said().cloned() else { return };
+    let Some(answer) = read.said() else { return };
+    for size in sizes(gateway, call, admitted.pending, answer).await {
+        let learn = Command::Learn { app: call.identity.app, size, call: admitted.pending };
+        if let Err(error) = gateway.ledger.decide(learn).await {
+            tracing::warn!(pending = admitted.pending, %error, "what an answer taught could not be written down");
+        }
+    }
+}
+
+async fn sizes(gateway: &Gateway, call: &Call, pending: Seq, answer: &Bytes) -> Vec<Size> {
+    let answer = answer.clone();
     let body =
         if cost::needs_body(call.api.as_str()) { call.body.bytes(cost::BODY_MAX).await } else { Ok(None) };
     let body = body.unwrap_or_else(|error| {
-        tracing::warn!(pending = admitted.pending, %error, "a request body could not be read again");
+        tracing::warn!(pending, %error, "a request body could not be read again");
         None
     });
     let lessons = if answer.len() + body.as_ref().map_or(0, Bytes::len) > INLINE_MAX {
@@ -186,14 +205,10 @@ pub(super) async fn learn(gateway: &Gateway, call: &Call, admitted: &Admitted, r
     } else {
         cost::lessons(call.api.as_str(), &call.query, body.as_deref(), &answer)
     };
-    for lesson in lessons {
-        let size = in_corp(gateway, call.identity, |app, hasher| size(lesson, app, hasher)).flatten();
-        let Some(size) = size else { continue };
-        let learn = Command::Learn { app: call.identity.app, size, call: admitted.pending };
-        if let Err(error) = gateway.ledger.decide(learn).await {
-            tracing::warn!(pending = admitted.pending, %error, "what an answer taught could not be written down");
-        }
-    }
+    let sizes = |app: &App, hasher: &Hasher<'_>| {
+        lessons.into_iter().filter_map(|lesson| size(lesson, app, hasher)).collect()
+    };
+    in_corp(gateway, call.identity, sizes).unwrap_or_default()
 }
 
 fn size(lesson: Lesson, app: &App, hasher: &Hasher<'_>) -> Option<Size> {
@@ -217,5 +232,8 @@ fn size(lesson: Lesson, app: &App, hasher: &Hasher<'_>) -> Option<Size> {
             .then_some(Size::Scope { users: users.len() as u64, parties, tags })?,
         Lesson::Joined { departments } => Size::Joined { departments: departments.len() as u64 },
         Lesson::DepartmentsChanged => Size::DepartmentsChanged,
+        Lesson::TagsChanged => Size::TagsChanged,
+        Lesson::ChatsChanged => Size::ChatsChanged,
+        Lesson::ScopesChanged => Size::ScopesChanged,
     })
 }

@@ -141,6 +141,12 @@ pub enum Command {
         app: Seq,
         caller: Caller,
     },
+    /// A call came back that makes something larger; `taught`: by how much, as far as that was understood.
+    SettleTaught {
+        pending: Seq,
+        outcome: Outcome,
+        taught: Option<Vec<Size>>,
+    },
     /// How large something is, as the answer of `call` says.
     Learn {
         app: Seq,

@@ -3,6 +3,7 @@
 //! app of a corp. An upper bound is what matters: of what was declared and what was learned the larger counts, and
 //! where nothing is known, the caller takes the corp's whole account cap.
 
+mod sums;
 mod view;
 
 use std::collections::BTreeMap;
@@ -161,6 +162,9 @@ impl Sizes {
             // Nothing is known that could have grown.
             Size::Joined { .. } => !views.any(View::grows),
             Size::DepartmentsChanged => !views.any(View::has_learned_departments),
+            Size::TagsChanged => !views.any(View::has_learned_tags),
+            Size::ChatsChanged => !views.any(View::has_chats),
+            Size::ScopesChanged => !views.any(View::has_scope),
             Size::TagGrown { id, members, parties } => {
                 views.all(|view| view.tag_includes(*id, *members, parties))
             }
@@ -215,7 +219,12 @@ impl Sizes {
         match size {
             Size::Joined { departments } => of.joined = of.joined.saturating_add((*departments).max(1)),
             // Whoever may see it, it has changed.
-            Size::DepartmentsChanged | Size::TagGrown { .. } | Size::ChatGrown { .. } => {
+            Size::DepartmentsChanged
+            | Size::TagsChanged
+            | Size::ChatsChanged
+            | Size::ScopesChanged
+            | Size::TagGrown { .. }
+            | Size::ChatGrown { .. } => {
                 let views = of.views.values_mut();
                 views.for_each(|view| change(view, &mut |view| view.outdated(size, hashes_room)));
             }

@@ -94,7 +94,11 @@ impl ActiveLimit {
     pub(super) fn without_reserve(&self, cap: u64, everywhere: u8) -> u64 {
         match u64::from(self.settings.reserve.unwrap_or(everywhere)) {
             0 => cap,
-            percent => cap - (cap * percent).div_ceil(100).min(cap),
+            percent => {
+                let rest = cap - (cap * percent).div_ceil(100).min(cap);
+                // Of a cap that can't be divided something is left for everybody, unless all is reserved.
+                if percent < 100 { rest.max(cap.min(1)) } else { rest }
+            }
         }
     }
 }

@@ -189,7 +189,7 @@ impl<L: Log> Committer<L> {
         if let Some((reason, _)) = &self.failure {
             work.decide(&self.vault, Command::Recovered { reason: reason.clone() })?;
         }
-        for draft in decide::decide_abandoned(work.state, &taken.abandoned) {
+        for draft in decide::decide_abandoned(work.state, &taken.abandoned, work.now.tick) {
             work.append(&self.vault, draft)?;
         }
         for draft in decide::decide_overdue(work.state, work.now.tick) {

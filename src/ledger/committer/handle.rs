@@ -158,8 +158,13 @@ impl LedgerHandle {
     async fn ask(&self, command: Command, place: Option<OwnedSemaphorePermit>) -> Result<Reply, LedgerError> {
         let (answer, answered) = oneshot::channel();
         // New work is refused when the queue is full; the end of work that was begun waits for its place.
-        let ends_something =
-            matches!(command, Command::Settle { .. } | Command::EndFetch { .. } | Command::Invalidate { .. });
+        let ends_something = matches!(
+            command,
+            Command::Settle { .. }
+                | Command::SettleTaught { .. }
+                | Command::EndFetch { .. }
+                | Command::Invalidate { .. }
+        );
         let job = Job::Decide { command, answer, place };
         if ends_something {
             self.outbox.send(job).await.map_err(|_| LedgerError::Stopped)?;

@@ -90,11 +90,10 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
         return held_back(state, refusal_key, standing, admit.line.waits, named, now);
     }
     let blocked = state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
-    let credential = match (credential_for(app, &admit, now), &blocked) {
-        (Ok(credential), _) => credential,
+    let credential = match credential_for(app, &admit, now) {
+        Err(refusal) if blocked.is_none() => return refused(refusal),
         // What is held back needs no token.
-        (Err(_), Some(_)) => None,
-        (Err(refusal), None) => return refused(refusal),
+        found => found.unwrap_or_default(),
     };
     let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
     let one_by_one = reaches_members(state, &admit.ask, api_name);
@@ -104,16 +103,10 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     }
     let facets = facets(state, app, &admit, (api, api_name), &target, process);
     let judgement = judge(state, &facets, &cost, now);
-    if let Some(standing) = blocked {
-        let standing = longer(standing, judgement);
-        return held_back(state, refusal_key, standing, admit.line.waits, named, now);
-    }
     let alerts = alert::raised(state, &facets, &cost, &judgement, now);
-    match judgement {
-        Judgement::Refused(refusal) => {
-            held_back(state, refusal_key, of_limit(refusal), admit.line.waits, named, now)
-        }
-        Judgement::Admitted { binding, shadowed, .. } => {
+    match let_through(blocked, judgement) {
+        Err(standing) => held_back(state, refusal_key, standing, admit.line.waits, named, now),
+        Ok((binding, shadowed)) => {
             let pending = state.head + 1 + u64::from(named.is_some());
             let refs = Refs { corp: Some(app.corp), app: Some(admit.app), api: Some(api), api_key };
             let deadline = now.tick + i64::from(admit.timeout_ms);
@@ -138,18 +131,24 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     }
 }
 
-fn of_limit(refusal: quota::Refusal) -> Standing {
-    let quota::Refusal { reading, retry_at, scope, needed } = refusal;
-    Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) }
-}
-
-/// Of a block and a limit that both hold a call back, whatever does so longer. Without a time it is for ever.
-fn longer(block: Standing, judgement: Judgement) -> Standing {
-    match judgement {
-        Judgement::Refused(refusal) if refusal.retry_at.is_none_or(|at| block.retry_at < Some(at)) => {
-            of_limit(refusal)
+/// What holds a call back, or what the limits say of it. Of a block and a limit it is whatever does so longer; without a
+/// time it is for ever.
+fn let_through(
+    blocked: Option<Standing>,
+    judgement: Judgement,
+) -> Result<(Option<Reading>, Vec<quota::Refusal>), Standing> {
+    let of_limit = |refusal: quota::Refusal| {
+        let quota::Refusal { reading, retry_at, scope, needed } = refusal;
+        Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) }
+    };
+    match (blocked, judgement) {
+        (Some(block), Judgement::Refused(limit)) => {
+            let longer = limit.retry_at.is_none_or(|at| block.retry_at < Some(at));
+            Err(if longer { of_limit(limit) } else { block })
         }
-        _ => block,
+        (Some(block), Judgement::Admitted { .. }) => Err(block),
+        (None, Judgement::Refused(limit)) => Err(of_limit(limit)),
+        (None, Judgement::Admitted { binding, shadowed, .. }) => Ok((binding, shadowed)),
     }
 }
 

@@ -23,6 +23,17 @@ const CHAT_API: &str = "appchat/send";
 pub(super) fn learn(state: &State, app: Seq, size: Size, call: Seq, now: Now) -> Decision {
     let unchanged = Decision::reply(Reply::Done { seq: 0, changed: false });
     let Some(corp) = state.directory.live_app(app).map(|app| app.corp) else { return unchanged };
+    let Some(size) = within_bounds(state, size) else { return unchanged };
+    if state.sizes.knows(corp, app, &size, now.tick) {
+        return unchanged;
+    }
+    let refs = Refs { corp: Some(corp), app: Some(app), ..Refs::default() };
+    let body = Body::SizeLearned(SizeLearned { size, call_seq: Some(call) });
+    Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
+}
+
+/// A size as an entry may hold it; none if it is too long for one.
+pub(super) fn within_bounds(state: &State, size: Size) -> Option<Size> {
     let lists = match &size {
         Size::Tree { departments, .. } => [departments.len(), 0],
         Size::Tag { parties, .. } | Size::TagGrown { parties, .. } => [parties.len(), 0],
@@ -31,13 +42,10 @@ pub(super) fn learn(state: &State, app: Seq, size: Size, call: Seq, now: Now) ->
         Size::Scope { parties, tags, .. } => [parties.len(), tags.len()],
         _ => [0, 0],
     };
-    let size = if tells_members_apart(state, CHAT_API) { size } else { without_members(size) };
-    if lists.iter().any(|&len| len > LIST_MAX) || state.sizes.knows(corp, app, &size, now.tick) {
-        return unchanged;
+    if lists.iter().any(|&len| len > LIST_MAX) {
+        return None;
     }
-    let refs = Refs { corp: Some(corp), app: Some(app), ..Refs::default() };
-    let body = Body::SizeLearned(SizeLearned { size, call_seq: Some(call) });
-    Decision::one(refs, body, Reply::Done { seq: state.head + 1, changed: true })
+    Some(if tells_members_apart(state, CHAT_API) { size } else { without_members(size) })
 }
 
 /// Who is in a chat is written down only where a limit asks for it.

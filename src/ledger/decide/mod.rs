@@ -7,6 +7,7 @@ mod by_key;
 mod call;
 mod credential;
 mod declare;
+mod doubt;
 mod keys;
 mod learned;
 mod penalty;
@@ -99,7 +100,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
             let body = Body::ProcessStarted(started);
             Decision::one(Refs::default(), body, done)
         }
-        Command::EndProcess { process, how } => end_process(state, process, how),
+        Command::EndProcess { process, how } => end_process(state, process, how, now.tick),
         Command::Recovered { reason } => {
             Decision::one(Refs::default(), Body::StoreRecovered(StoreRecovered { reason }), done)
         }
@@ -110,7 +111,10 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
         // Each changes what the next one sees, so whoever applies decides them one by one.
         Command::Together(_) => Decision::invalid("these commands are decided one by one"),
         Command::Settle { pending, outcome, caller } => {
-            settle::settle(state, pending, &outcome, caller, now, process)
+            settle::settle(state, pending, &outcome, caller, None, now, process)
+        }
+        Command::SettleTaught { pending, outcome, taught } => {
+            settle::settle(state, pending, &outcome, None, taught, now, process)
         }
         Command::Learn { app, size, call } => declare::learn(state, app, size, call, now),
         Command::DeclareSize { corp_id, agent_id, size, by } => {
@@ -145,7 +149,7 @@ pub fn decide(state: &State, command: Command, now: Now, process: Option<Seq>) -
 }
 
 /// Ends a process and, at most a batch at a time, what it left pending; the end itself comes last.
-fn end_process(state: &State, ended: Seq, how: EndedHow) -> Decision {
+fn end_process(state: &State, ended: Seq, how: EndedHow, tick: i64) -> Decision {
     if !state.processes.contains_key(&ended) {
         return Decision::reply(Reply::Done { seq: ended, changed: false });
     }
@@ -157,9 +161,8 @@ fn end_process(state: &State, ended: Seq, how: EndedHow) -> Decision {
         .map(|(&seq, _)| seq)
         .take(EXPIRE_BATCH)
         .collect();
-    let mut drafts: Vec<Draft> =
-        left.iter().filter_map(|&seq| expire(state, seq, super::apply::PROCESS_DIED)).collect();
-    let complete = drafts.len() < EXPIRE_BATCH;
+    let complete = left.len() < EXPIRE_BATCH;
+    let mut drafts = expire(state, left, super::apply::PROCESS_DIED, tick);
     if complete {
         let how = match how {
             EndedHow::Drained => "drained",
@@ -174,16 +177,27 @@ fn end_process(state: &State, ended: Seq, how: EndedHow) -> Decision {
 /// How many pendings one decision expires at most.
 pub const EXPIRE_BATCH: usize = 200;
 
-/// The entry by which a pending call or fetch expires.
-fn expire(state: &State, pending: Seq, reason: &str) -> Option<Draft> {
-    let found = state.pendings.get(&pending)?;
-    let refs = refs_of(found);
-    let ended = CallEnded { pending, reason: reason.to_owned() };
-    let body = match found.what {
-        PendingWhat::Call | PendingWhat::Reserved => Body::CallExpired(ended),
-        PendingWhat::Fetch => Body::CredentialExpired(ended),
-    };
-    Some(draft(refs, body))
+/// The entries by which pending calls and fetches expire, and those that say what is not certain any more then.
+fn expire(state: &State, pendings: impl IntoIterator<Item = Seq>, reason: &str, tick: i64) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    let mut doubts = Vec::new();
+    for pending in pendings {
+        let Some(found) = state.pendings.get(&pending) else { continue };
+        let ended = CallEnded { pending, reason: reason.to_owned() };
+        let body = match found.what {
+            PendingWhat::Call | PendingWhat::Reserved => Body::CallExpired(ended),
+            PendingWhat::Fetch => Body::CredentialExpired(ended),
+        };
+        drafts.push(draft(refs_of(found), body));
+        // Once for all of them: each would forget the same.
+        if let Some(doubt) = doubt::of(state, found)
+            && !doubts.iter().any(|(corp, known)| (*corp, known) == (found.corp, &doubt))
+        {
+            drafts.extend(doubt::draft(state, pending, found, doubt.clone(), tick));
+            doubts.push((found.corp, doubt));
+        }
+    }
+    drafts
 }
 
 fn refs_of(pending: &super::state::Pending) -> Refs {
@@ -197,24 +211,21 @@ fn refs_of(pending: &super::state::Pending) -> Refs {
 
 /// Expires what is overdue, a bounded number at a time.
 pub fn decide_overdue(state: &State, tick: i64) -> Vec<Draft> {
-    state
+    let overdue = state
         .deadlines
         .iter()
         .take_while(|&&(deadline, _)| deadline <= tick)
         .take(EXPIRE_BATCH)
-        .filter_map(|&(_, seq)| expire(state, seq, "timeout"))
-        .collect()
+        .map(|&(_, seq)| seq);
+    expire(state, overdue, "timeout", tick)
 }
 
 /// Expires pendings of this process that nobody answers for any more: their outcome could not be written.
-pub fn decide_abandoned(state: &State, abandoned: &BTreeSet<Seq>) -> Vec<Draft> {
+pub fn decide_abandoned(state: &State, abandoned: &BTreeSet<Seq>, tick: i64) -> Vec<Draft> {
     let each: BTreeSet<Seq> = abandoned.iter().take(EXPIRE_BATCH).copied().collect();
     // Whoever may send a request again will learn then what became of it, and may still make the call.
     let comes_again = |seq: &Seq| state.pendings.get(seq).is_some_and(|pending| pending.once.is_some());
-    each.into_iter()
-        .filter(|seq| !comes_again(seq))
-        .filter_map(|seq| expire(state, seq, "outcome_not_written"))
-        .collect()
+    expire(state, each.into_iter().filter(|seq| !comes_again(seq)), "outcome_not_written", tick)
 }
 
 /// The reference of an API name, and the entry that introduces it if it is new.

@@ -2,14 +2,14 @@
 
 use crate::ledger::command::{Caller, NotSent, Now, Outcome, Refusal, Rejected, Reply, Unauthorized};
 use crate::ledger::directory::ApiKey;
-use crate::ledger::entry::{Body, CallEnded, CallPosted, Draft, Seq};
+use crate::ledger::entry::{Body, CallEnded, CallPosted, Draft, Seq, Size};
 use crate::ledger::state::{Pending, PendingWhat, State};
 use crate::quota::Cost;
 use crate::wecom::catalogue::Credential;
 use crate::wecom::errcodes::{self, BUSY};
 
 use super::penalty::{self, Words};
-use super::{Decision, draft, refs_of};
+use super::{Decision, doubt, draft, refs_of};
 
 /// `caller` is given where a client names the call, so that it can settle only its own, and only one that it makes
 /// itself: voiding a call that the gateway has under way would give back what WeCom has counted.
@@ -18,6 +18,7 @@ pub(super) fn settle(
     pending: Seq,
     outcome: &Outcome,
     caller: Option<Caller>,
+    taught: Option<Vec<Size>>,
     now: Now,
     process: Option<Seq>,
 ) -> Decision {
@@ -79,8 +80,11 @@ pub(super) fn settle(
     let reply = Reply::Settled { seq: state.head + 1 };
     match body {
         Some(body) => {
-            let after = if late { Vec::new() } else { after(state, pending, found, outcome, now, process) };
-            let drafts = [draft(refs_of(found), body)].into_iter().chain(after).collect();
+            let mut drafts = vec![draft(refs_of(found), body)];
+            if !late {
+                drafts.extend(after(state, pending, found, outcome, now, process));
+                drafts.extend(doubt::after(state, pending, found, outcome, taught, now.tick));
+            }
             Decision { drafts, ..Decision::reply(reply) }
         }
         None => Decision::rejected(Rejected::Conflict(format!(

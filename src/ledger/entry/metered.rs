@@ -58,6 +58,12 @@ pub enum Size {
     Joined { departments: u64 },
     /// Departments were moved or people imported: what was learned of departments is not certain any more.
     DepartmentsChanged,
+    /// Tags got members or departments, nobody knows which: what was learned of tags is not certain any more.
+    TagsChanged,
+    /// The same of group chats.
+    ChatsChanged,
+    /// The same of apps' scopes.
+    ScopesChanged,
 }
 
 /// Usage that no call shows: an import that creates accounts, an app that was created, an article that was read.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::sums::{Sum, Sums};
 use super::{WORTH_REPEATING_MS, When};
 use crate::ledger::entry::Size;
 
@@ -15,6 +16,8 @@ pub(super) struct View {
     departments: BTreeMap<u64, Department>,
     /// The departments directly below each.
     children: BTreeMap<u64, BTreeSet<u64>>,
+    #[serde(skip)]
+    sums: Sums,
     tags: BTreeMap<u64, Tag>,
     chats: BTreeMap<u64, Chat>,
     everyone: Option<Known>,
@@ -25,7 +28,7 @@ pub(super) struct View {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Known {
+pub(super) struct Known {
     members: u64,
     tick: i64,
     /// How many had joined departments at that time.
@@ -33,11 +36,11 @@ struct Known {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Department {
+pub(super) struct Department {
     /// The department above, and when all departments below this one were listed.
-    parent: Option<(u64, i64)>,
+    pub(super) parent: Option<(u64, i64)>,
     /// Without those below.
-    alone: Option<Known>,
+    pub(super) alone: Option<Known>,
     whole: Option<Known>,
     declared: Option<Known>,
 }
@@ -94,6 +97,16 @@ impl Known {
         Self { members, tick: when.tick, joined: when.joined }
     }
 
+    /// Both together, known since the older of the two. Who joined since, joined one of them: that counts once, from
+    /// the oldest of the numbers on.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            members: self.members.saturating_add(other.members),
+            tick: self.tick.min(other.tick),
+            joined: self.joined.min(other.joined),
+        }
+    }
+
     /// With those who may have joined since.
     fn by(&self, when: When) -> u64 {
         self.members.saturating_add(when.joined.saturating_sub(self.joined))
@@ -140,20 +153,24 @@ impl View {
         if let Some(whole) = whole {
             return Some(whole.by(when));
         }
-        // Who joined since, joined one of them: that counts once, from the oldest of the numbers on.
-        let mut sum = Known::at(0, when);
-        for below in self.below(id, when)? {
-            let alone = self.departments.get(&below)?.alone.filter(|alone| alone.holds(when))?;
-            sum.members = sum.members.saturating_add(alone.members);
-            sum.joined = sum.joined.min(alone.joined);
+        let (_, listed) = self.departments.get(&id)?.parent?;
+        if !when.still_knows(listed) {
+            return None;
         }
-        Some(sum.by(when))
+        let sum = match self.sums.of(id, &self.departments, &self.children) {
+            Sum::Of(sum) => sum,
+            Sum::Unknown => return None,
+            Sum::Circular => self.walk(id)?,
+        };
+        sum.holds(when).then(|| sum.by(when))
     }
 
-    /// A department and all below it; none where they are not known.
-    fn below(&self, id: u64, when: When) -> Option<BTreeSet<u64>> {
-        let (_, listed) = self.departments.get(&id)?.parent?;
-        when.still_knows(listed).then(|| self.subtree(id))
+    /// The sum of a department and all below it, one by one.
+    fn walk(&self, id: u64) -> Option<Known> {
+        let alone = |id: u64| self.departments.get(&id)?.alone;
+        let mut below = self.subtree(id).into_iter();
+        let first = alone(below.next()?)?;
+        below.try_fold(first, |sum, id| Some(sum.and(alone(id)?)))
     }
 
     /// A cycle ends where it began.
@@ -204,6 +221,18 @@ impl View {
         let of_department =
             |it: &Department| it.parent.or(it.alone.map(|_| (0, 0))).is_some() || it.whole.is_some();
         self.departments.values().any(of_department) || self.tags.values().any(of_tag)
+    }
+
+    pub(super) fn has_learned_tags(&self) -> bool {
+        self.tags.values().any(|tag| tag.learned.is_some())
+    }
+
+    pub(super) fn has_chats(&self) -> bool {
+        !self.chats.is_empty()
+    }
+
+    pub(super) fn has_scope(&self) -> bool {
+        self.scope.is_some()
     }
 
     /// Whether it would not change if the tag got these.
@@ -270,6 +299,7 @@ impl View {
 
     /// After anything but a single size has changed.
     fn recount(&mut self) {
+        self.sums.forget();
         self.children.clear();
         for (&id, department) in &self.departments {
             if let Some((parent, _)) = department.parent {
@@ -304,6 +334,7 @@ impl View {
             Size::Department { id, with_children, members }
                 if room > 0 || self.departments.contains_key(id) =>
             {
+                self.sums.forget();
                 let department = self.departments.entry(*id).or_default();
                 let place = if *with_children { &mut department.whole } else { &mut department.alone };
                 *place = Some(Known::at(*members, when));
@@ -371,6 +402,15 @@ impl View {
     pub(super) fn outdated(&mut self, size: &Size, hashes_room: usize) {
         match size {
             Size::DepartmentsChanged => self.forget_departments(),
+            Size::TagsChanged => self.forget_tags(),
+            Size::ChatsChanged => {
+                self.chats.clear();
+                self.recount();
+            }
+            Size::ScopesChanged => {
+                self.scope = None;
+                self.recount();
+            }
             Size::TagGrown { id, members, parties } => self.grow_tag(*id, *members, parties),
             Size::ChatGrown { chat, by, added, removed } => {
                 self.change_chat(*chat, *by, added, removed, hashes_room);
@@ -388,6 +428,12 @@ impl View {
             tag.learned = tag.learned.take().filter(|learned| learned.parties.is_empty());
         }
         self.tags.retain(|_, tag| tag.learned.is_some() || tag.declared.is_some());
+        self.recount();
+    }
+
+    fn forget_tags(&mut self) {
+        self.tags.retain(|_, tag| tag.declared.is_some());
+        self.tags.values_mut().for_each(|tag| tag.learned = None);
         self.recount();
     }
 
@@ -452,6 +498,10 @@ impl View {
     pub(super) fn is_consistent(&self) -> bool {
         let mut counted = self.clone();
         counted.recount();
-        counted == *self
+        let summed = |&id: &u64| {
+            let sum = self.sums.of(id, &self.departments, &self.children);
+            sum == Sum::Circular || sum == self.walk(id).map_or(Sum::Unknown, Sum::Of)
+        };
+        counted == *self && self.departments.keys().all(summed)
     }
 }

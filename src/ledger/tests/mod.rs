@@ -11,6 +11,7 @@ mod by_key_tests;
 mod committer_tests;
 mod declare_tests;
 mod delivered_tests;
+mod doubt_tests;
 mod fault_tests;
 mod fold_tests;
 mod learned_tests;

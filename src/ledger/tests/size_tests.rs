@@ -71,6 +71,16 @@ fn without_the_tree_or_one_of_its_parts_a_department_is_unknown() {
 }
 
 #[test]
+fn a_department_that_is_learned_anew_changes_all_above_it() {
+    let mut sizes = learned(&nested());
+    assert_eq!(department(&sizes, 1), Some(75));
+    sizes.learn(CORP, APP, &alone(4, 41), 0, false);
+    assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(76), Some(10), Some(61), Some(41)]);
+    sizes.learn(CORP, APP, &tree(Some(4), &[(4, 2)]), 0, false);
+    assert_eq!([1, 2, 3].map(|id| department(&sizes, id)), [Some(76), Some(51), Some(20)]);
+}
+
+#[test]
 fn departments_in_a_circle_are_counted_once() {
     let sizes = learned(&[tree(None, &[(5, 6), (6, 5), (7, 7)]), alone(5, 1), alone(6, 2), alone(7, 4)]);
     assert_eq!([5, 6, 7].map(|id| department(&sizes, id)), [Some(3), Some(3), Some(4)]);
@@ -325,6 +335,9 @@ fn any_size() -> impl Strategy<Value = Size> {
         (0..9_u64, ids(), ids()).prop_map(|(users, parties, tags)| Size::Scope { users, parties, tags }),
         (0..3_u64).prop_map(joined),
         Just(Size::DepartmentsChanged),
+        Just(Size::TagsChanged),
+        Just(Size::ChatsChanged),
+        Just(Size::ScopesChanged),
     ]
 }
 

@@ -94,7 +94,7 @@ impl World {
             })
             .map(|(&seq, _)| seq)
             .collect();
-        work.append(decide::decide_abandoned(&work.state, &unanswered.into_iter().collect()));
+        work.append(decide::decide_abandoned(&work.state, &unanswered.into_iter().collect(), work.now.tick));
         work.append(decide::decide_overdue(&work.state, work.now.tick));
         self.publish(&mut work, Fate::Acknowledged);
         let waits = matches!(&command, Command::Admit(admit) if admit.line.waits);

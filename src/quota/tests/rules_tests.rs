@@ -218,6 +218,14 @@ fn what_is_reserved_is_for_critical_calls() {
 }
 
 #[test]
+fn a_reserve_of_a_cap_that_can_not_be_divided_leaves_something_for_others() {
+    let mut meters = meters(&["base | * | corp | calls | 60s | 1", "none | b | corp | calls | 60s | 0"]);
+    meters.set_reserve(None, Some(10)).unwrap();
+    assert_eq!(spend(&mut meters, &call("a"), 9, at(0)), 1);
+    assert!(!judge(&meters, &call("b"), at(MINUTE * 2)).is_admitted());
+}
+
+#[test]
 fn an_admitted_call_is_told_what_is_left_for_such_calls() {
     let mut meters = meters(&["base | * | corp | calls | 60s | 100"]);
     meters.set_reserve(None, Some(20)).unwrap();

@@ -57,6 +57,38 @@ pub enum Lesson {
     },
     /// Departments were moved or people imported: no size of a department that was learned before is certain any more.
     DepartmentsChanged,
+    /// The same of tags, group chats and apps' scopes.
+    TagsChanged,
+    ChatsChanged,
+    ScopesChanged,
+}
+
+/// Of what a request may make something larger that was learned before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enlarges {
+    Departments,
+    Tags,
+    Chats,
+    Scopes,
+}
+
+/// APIs that make something larger. Until it is known by how much, its size is not. A new group chat, tag or department
+/// has no size yet that could be wrong.
+pub fn enlarges(api: &str) -> Option<Enlarges> {
+    Some(match api {
+        "department/update" | "user/create" | "user/update" | "batch/syncuser" | "batch/replaceuser"
+        | "batch/replaceparty" => Enlarges::Departments,
+        "tag/addtagusers" => Enlarges::Tags,
+        "appchat/update" => Enlarges::Chats,
+        "agent/set_scope" => Enlarges::Scopes,
+        _ => return None,
+    })
+}
+
+/// Whether an answer says for sure that the request was carried out. Then its lessons, or their absence, are all that
+/// there is to know.
+pub fn understood(answer: &[u8]) -> bool {
+    whole::<Succeeded>(answer).is_some()
 }
 
 /// Whether answers of this API can teach anything. An answer that is a file teaches nothing, whatever is in it.
@@ -85,6 +117,7 @@ fn teacher(api: &str) -> Option<Teacher> {
         "appchat/update" => changed_chat,
         "appchat/get" => chat,
         "agent/get" => scope,
+        "agent/set_scope" => new_scope,
         "user/create" => new_member,
         "user/update" => changed_member,
         // Imports; the last one asks what became of them.
@@ -174,9 +207,12 @@ fn tag(exchange: &Exchange<'_>) -> Option<Lesson> {
 /// The answer names who was invalid; without taking them off the size stays an upper bound.
 fn grown_tag(exchange: &Exchange<'_>) -> Option<Lesson> {
     exchange.succeeded()?;
-    let [id, users, parties] = exchange.request(["tagid", "userlist", "partylist"])?;
-    let users = list(&users).ok()?.len() as u32;
-    Some(Lesson::TagGrown { id: id.id()?, users, parties: numbers(&parties)? })
+    let grown = || {
+        let [id, users, parties] = exchange.request(["tagid", "userlist", "partylist"])?;
+        let users = list(&users).ok()?.len() as u32;
+        Some(Lesson::TagGrown { id: id.id()?, users, parties: numbers(&parties)? })
+    };
+    Some(grown().unwrap_or(Lesson::TagsChanged))
 }
 
 fn new_chat(exchange: &Exchange<'_>) -> Option<Lesson> {
@@ -187,12 +223,15 @@ fn new_chat(exchange: &Exchange<'_>) -> Option<Lesson> {
 
 fn changed_chat(exchange: &Exchange<'_>) -> Option<Lesson> {
     exchange.succeeded()?;
-    let [chat, owner, added, removed] =
-        exchange.request(["chatid", "owner", "add_user_list", "del_user_list"])?;
-    let added = userids([added, owner])?;
-    // Who is in both lists may have come last.
-    let removed = userids([removed])?.into_iter().filter(|user| !added.contains(user)).collect();
-    Some(Lesson::ChatChange { chat: chat_id(&chat)?, added, removed })
+    let change = || {
+        let [chat, owner, added, removed] =
+            exchange.request(["chatid", "owner", "add_user_list", "del_user_list"])?;
+        let added = userids([added, owner])?;
+        // Who is in both lists may have come last.
+        let removed = userids([removed])?.into_iter().filter(|user| !added.contains(user)).collect();
+        Some(Lesson::ChatChange { chat: chat_id(&chat)?, added, removed })
+    };
+    Some(change().unwrap_or(Lesson::ChatsChanged))
 }
 
 fn chat(exchange: &Exchange<'_>) -> Option<Lesson> {
@@ -209,6 +248,11 @@ fn scope(exchange: &Exchange<'_>) -> Option<Lesson> {
     // An app that nobody sees can't ask: this one has its scope elsewhere.
     let empty = users.is_empty() && parties.is_empty() && tags.is_empty();
     (!empty).then_some(Lesson::AppScope { agent_id: app.agentid.0, users, parties, tags })
+}
+
+/// Whose it is does not matter: what is learned of the others is soon learned again.
+fn new_scope(exchange: &Exchange<'_>) -> Option<Lesson> {
+    exchange.succeeded().map(|()| Lesson::ScopesChanged)
 }
 
 fn new_member(exchange: &Exchange<'_>) -> Option<Lesson> {

@@ -27,6 +27,9 @@ fn words(lessons: &[Lesson]) -> String {
         }
         Lesson::Joined { departments } => format!("joined [{}]", ids(departments)),
         Lesson::DepartmentsChanged => "departments changed".to_owned(),
+        Lesson::TagsChanged => "tags changed".to_owned(),
+        Lesson::ChatsChanged => "chats changed".to_owned(),
+        Lesson::ScopesChanged => "scopes changed".to_owned(),
     });
     words.collect::<Vec<_>>().join("; ")
 }
@@ -117,6 +120,7 @@ fn tags_are_learned_and_grow() {
             "tag 7 grew: 0 + [3]",
         ),
         ("tag/addtagusers", "", r#"{"tagid":7,"userlist":["a"]}"#, r#"{"errcode":40068}"#, ""),
+        ("tag/addtagusers", "", "not JSON", r#"{"errcode":0}"#, "tags changed"),
     ]);
 }
 
@@ -145,7 +149,10 @@ fn members_of_group_chats_are_learned() {
             r#"{"errcode":0}"#,
             "chat c1: +[o,x] -[y]",
         ),
-        ("appchat/update", "", r#"{"add_user_list":["c"]}"#, r#"{"errcode":0}"#, ""),
+        ("appchat/update", "", r#"{"add_user_list":["c"]}"#, r#"{"errcode":0}"#, "chats changed"),
+        ("appchat/update", "", "not JSON", r#"{"errcode":0}"#, "chats changed"),
+        ("agent/set_scope", "", r#"{"agentid":1}"#, r#"{"errcode":0}"#, "scopes changed"),
+        ("agent/set_scope", "", r#"{"agentid":1}"#, r#"{"errcode":301002}"#, ""),
         ("appchat/update", "", r#"{"chatid":"c1","add_user_list":"c"}"#, r#"{"errcode":86003}"#, ""),
     ]);
 }

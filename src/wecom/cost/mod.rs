@@ -12,7 +12,7 @@ mod lesson;
 mod shown;
 
 pub use demand::demand;
-pub use lesson::{Lesson, lessons, teaches};
+pub use lesson::{Enlarges, Lesson, enlarges, lessons, teaches, understood};
 pub use shown::{Shown, shown};
 
 /// The largest body that is read; one that is larger counts as unreadable. An mpnews message has up to eight articles
