@@ -176,6 +176,7 @@ async fn a_client_that_hangs_up_cancels_no_outcome() {
     let path = format!("/v1/calls/{call}/post");
     let (admin, errcode) = (world.admin.clone(), json!({"errcode": 0}));
     {
+        let _busy = world.busy_committer().await;
         let mut request = Box::pin(world.post(&path, &admin, &errcode));
         // Polled until it waits for the ledger, then dropped, as actix does with the handler of a lost connection.
         let polled = std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context)));

@@ -66,6 +66,15 @@ impl World {
         (key.id, key.api_key.expose_secret().to_owned())
     }
 
+    /// The committer is busy until what this answers is dropped.
+    pub(super) async fn busy_committer(&self) -> std::sync::mpsc::Sender<()> {
+        let (release, released) = std::sync::mpsc::channel();
+        let ledger = self.state.ledger.clone();
+        tokio::spawn(async move { ledger.read(move |_, _| released.recv().is_ok()).await });
+        tokio::task::yield_now().await;
+        release
+    }
+
     pub(super) async fn raw(&self, request: TestRequest) -> Answer {
         let app = App::new().app_data(web::Data::new(self.state.clone())).configure(configure);
         let app = init_service(app).await;

@@ -46,7 +46,7 @@ struct Request {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Part {
-    part: u16,
+    number: u16,
     pending: Seq,
     ended: Option<Ended>,
 }
@@ -87,7 +87,7 @@ impl Remembered {
         match found {
             Some(request) if request.digest != once.request => return Before::Other,
             Some(request) => {
-                if let Some(part) = request.parts.iter().find(|part| part.part == once.part) {
+                if let Some(part) = request.parts.iter().find(|part| part.number == once.part) {
                     return Before::Same(part.pending, part.ended);
                 }
             }
@@ -113,7 +113,7 @@ impl Remembered {
             self.of_key.entry(api_key).or_default().since.push_back(tick);
             Request { digest: once.request, tick, parts: Vec::new() }
         });
-        request.parts.push(Part { part: once.part, pending: seq, ended: None });
+        request.parts.push(Part { number: once.part, pending: seq, ended: None });
         self.calls += 1;
         self.of_key.entry(api_key).or_default().calls += 1;
     }
