@@ -2,7 +2,7 @@
 
 use crate::ledger::command::{Command, Now, Refusal, Reply, Unauthorized};
 use crate::ledger::directory::ApiKey;
-use crate::ledger::entry::{Scope, Seq};
+use crate::ledger::entry::{Body, Draft, Scope, Seq};
 use crate::ledger::state::State;
 
 use super::{Decision, decide};
@@ -15,7 +15,9 @@ pub(super) fn by_key(state: &State, api_key: Seq, act: Command, now: Now, proces
         return Decision::reply(Reply::Refused(Refusal::Unauthorized(unauthorized)));
     }
     let mut decision = decide(state, act, now, process);
-    for draft in &mut decision.drafts {
+    // What an alert or a name is about has nothing to do with who acts.
+    let acts = |draft: &&mut Draft| !matches!(draft.body, Body::AlertRaised(_) | Body::ApiNamed(_));
+    for draft in decision.drafts.iter_mut().filter(acts) {
         draft.refs.api_key = Some(api_key);
     }
     decision

@@ -69,6 +69,24 @@ fn an_act_of_a_key_is_decided_by_what_the_key_may_and_names_it() {
 }
 
 #[test]
+fn an_alert_that_a_keys_declaration_raises_is_not_about_the_key() {
+    use crate::ledger::Kind;
+    let (mut world, _) = world();
+    let admin = key(&mut world, 1, Scope::Admin, &[]);
+    let mut declare = |amount| {
+        let (corp_id, note) = ("corp".to_owned(), String::new());
+        let unit = Unit::Apps;
+        let declare = Command::Declare { corp_id, agent_id: None, api: None, unit, amount, note, article: 0 };
+        let before = world.rows.len();
+        act(&mut world, by(admin, &declare));
+        world.rows[before..].iter().map(|row| (row.kind, row.api_key)).collect::<Vec<_>>()
+    };
+    let raised = [(Kind::UsageDeclared, Some(admin)), (Kind::AlertRaised, None)];
+    assert_eq!(declare(27), raised);
+    assert_eq!(declare(1), raised[..1], "it is no news");
+}
+
+#[test]
 fn a_key_that_ends_settles_nothing_more() {
     let (mut world, [app, _]) = world();
     let mine = key(&mut world, 1, Scope::Call, &[]);

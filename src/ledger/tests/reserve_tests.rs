@@ -155,8 +155,9 @@ impl Shop {
         let api = state.directory.api(API).unwrap();
         let corp = state.directory.corp_by_id["corp"];
         let (used, cap) = self.world.naive.usage(corp, api, None, LIMIT, Rule::Limit, tick).unwrap();
-        // Rounded up: a reserve of one percent is one call.
+        // Rounded up: a reserve of one percent is one call. But less than all leaves one for others.
         let reserved = (cap * u64::from(self.percent)).div_ceil(100);
+        let reserved = if self.percent < 100 { reserved.min(cap.saturating_sub(1)) } else { reserved };
         let allowed = if priority == Priority::Critical { cap } else { cap - reserved };
         match reply {
             Reply::Admitted { .. } => assert!(used <= allowed, "{priority:?}: {used} of {allowed} of {cap}"),

@@ -76,8 +76,8 @@ fn a_department_that_is_learned_anew_changes_all_above_it() {
     assert_eq!(department(&sizes, 1), Some(75));
     sizes.learn(CORP, APP, &alone(4, 41), 0, false);
     assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(76), Some(10), Some(61), Some(41)]);
-    sizes.learn(CORP, APP, &tree(Some(4), &[(4, 2)]), 0, false);
-    assert_eq!([1, 2, 3].map(|id| department(&sizes, id)), [Some(76), Some(51), Some(20)]);
+    sizes.learn(CORP, APP, &tree(None, &[(1, 0), (2, 1), (3, 1), (4, 2)]), 0, false);
+    assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(76), Some(51), Some(20), Some(41)]);
 }
 
 #[test]
