@@ -267,3 +267,37 @@ fn row(
         resets_at: reading.resets_at.map(|tick| present.instant(tick)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quota::{Pace, Reading};
+
+    fn used(used: u64) -> Usage {
+        let none = (None, None, None, None, None, None, None);
+        let (corp, app, api, egress_ip, api_key, chat, members) = none;
+        let (limit, rule, unit) = ("a".into(), Rule::Limit, Unit::Calls);
+        let window = crate::quota::Window::Total;
+        let (cap, in_flight, remaining, resets_at) = (0, 0, 0, None);
+        let reading = Reading { limit, rule, unit, cap, used, in_flight, remaining, window, resets_at };
+        let (mode, pace, ends) = (Mode::Enforce, Pace { amount: 0, over_ms: 1 }, None);
+        Usage { corp, app, api, egress_ip, api_key, chat, members, mode, pace, ends, reading }
+    }
+
+    #[test]
+    fn of_many_rows_the_first_are_kept_or_the_most_urgent_and_never_many_more() {
+        let rows = 5 * ROWS_MAX as u64;
+        let mut first = Kept { usage: Vec::new(), tick: 0, urgency: None, truncated: false };
+        assert!((0..rows).rev().try_for_each(|row| first.take(used(row))).is_break());
+        assert!(first.truncated && first.usage.len() == ROWS_MAX && first.usage[0].reading.used == rows - 1);
+        let urgency: Option<Urgency> = Some(|of, _| of.reading.used);
+        let mut urgent = Kept { usage: Vec::new(), tick: 0, urgency, truncated: false };
+        for row in (0..rows).rev() {
+            assert!(urgent.take(used(row)).is_continue());
+            assert!(urgent.usage.len() <= 2 * ROWS_MAX);
+        }
+        urgent.cut();
+        assert!(urgent.truncated);
+        assert!(urgent.usage.iter().map(|of| of.reading.used).eq(0..ROWS_MAX as u64));
+    }
+}

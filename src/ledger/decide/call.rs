@@ -60,17 +60,22 @@ pub(super) fn check(state: &State, admit: Admit, now: Now, process: Option<Seq>)
     Decision::reply(Reply::Checked { would, cost, readings })
 }
 
+/// The app that calls, if whoever asks may call this API for it.
+fn app_for<'a>(state: &'a State, admit: &Admit, now: Now) -> Result<&'a App, Decision> {
+    if state.app_of(admit.caller, admit.app).is_none() {
+        return Err(unauthorized(state, admit, now));
+    }
+    let ended = || Decision::reply(Reply::Refused(Refusal::Unauthorized(Unauthorized::Ended)));
+    let app = state.directory.live_app(admit.app).ok_or_else(ended)?;
+    if may_call(state, admit.caller, &admit.api) { Ok(app) } else { Err(not_allowed(state, admit, app, now)) }
+}
+
 pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>, reserved: bool) -> Decision {
     let refused = |refusal| Decision::reply(Reply::Refused(refusal));
-    if state.app_of(admit.caller, admit.app).is_none() {
-        return unauthorized(state, &admit, now);
-    }
-    let Some(app) = state.directory.live_app(admit.app) else {
-        return refused(Refusal::Unauthorized(Unauthorized::Ended));
+    let app = match app_for(state, &admit, now) {
+        Ok(app) => app,
+        Err(decision) => return decision,
     };
-    if !may_call(state, admit.caller, &admit.api) {
-        return not_allowed(state, &admit, app, now);
-    }
     let held = state.pendings_of.get(&admit.caller.api_key().unwrap_or(0)).copied().unwrap_or(0);
     if state.pendings.len() >= PENDINGS_MAX || held >= PENDINGS_OF_KEY_MAX {
         return refused(Refusal::Busy);
