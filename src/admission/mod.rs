@@ -183,11 +183,12 @@ impl<D: Decider> Admission<D> {
         };
         match refusal {
             None => Ok(answer),
+            // Apart, so that calls which pass at once don't carry the room that waiting takes.
             Some(standing) if standing.retry_at.is_none() => {
-                self.refuse(&question, standing, Ended::Hopeless, answer).await
+                Box::pin(self.refuse(&question, standing, Ended::Hopeless, answer)).await
             }
             Some(standing) => {
-                self.wait(question, ticket, Refused { standing, judged, room }, answer, gone).await
+                Box::pin(self.wait(question, ticket, Refused { standing, judged, room }, answer, gone)).await
             }
         }
     }
@@ -206,7 +207,7 @@ impl<D: Decider> Admission<D> {
     }
 
     /// How those stand whom a call would overtake.
-    fn behind(&self, admit: &Admit, waits: bool) -> Option<Standing> {
+    fn behind(&self, admit: &Admit, waits: bool) -> Option<Box<Standing>> {
         if self.standing.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -216,7 +217,7 @@ impl<D: Decider> Admission<D> {
             Priority::Critical => &[Priority::Critical],
             Priority::Normal | Priority::Batch => &[Priority::Critical, Priority::Normal, Priority::Batch],
         };
-        self.lines().get(&place)?.behind(classes, admit.caller)
+        self.lines().get(&place)?.behind(classes, admit.caller).map(Box::new)
     }
 
     /// The line that a call belongs to. An app that is not there has none, and the ledger refuses its calls.

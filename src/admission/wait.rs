@@ -93,7 +93,8 @@ impl<D: Decider> Admission<D> {
         ended: Ended,
         answer: Answer,
     ) -> Result<Answer, LedgerError> {
-        let (reply, asked) = self.put(question, InLine { waits: false, standing: Some(standing) }).await?;
+        let (reply, asked) =
+            self.put(question, InLine { waits: false, standing: Some(Box::new(standing)) }).await?;
         Ok(Answer { reply, asked, ended: Some(ended), ..answer })
     }
 

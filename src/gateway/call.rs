@@ -73,9 +73,9 @@ pub(super) async fn run(gateway: Arc<Gateway>, call: Call, mut answer: Answer) {
         Attempt::Answered(admitted, read) => match outdated(&call, &admitted, &read) {
             None => return deliver(&gateway, call, admitted, read, answer).await,
             Some((credential, errcode)) => {
-                match rotate(&gateway, &call, &admitted, &read, credential, errcode).await {
+                match Box::pin(rotate(&gateway, &call, &admitted, &read, credential, errcode)).await {
                     Err(outgoing) => outgoing,
-                    Ok(rejected) => match attempt(&gateway, &call, &rejected, &mut answer).await {
+                    Ok(rejected) => match Box::pin(attempt(&gateway, &call, &rejected, &mut answer)).await {
                         Attempt::Answered(admitted, read) => {
                             return deliver(&gateway, call, admitted, read, answer).await;
                         }
@@ -99,7 +99,7 @@ enum Attempt {
 async fn deliver(gateway: &Gateway, call: Call, admitted: Admitted, read: Read, answer: Answer) {
     if read.is_long() {
         drop(call);
-        return relay::stream(gateway, &admitted, read, answer).await;
+        return Box::pin(relay::stream(gateway, &admitted, read, answer)).await;
     }
     let unsent = cost::unsent(gateway, &call, &read);
     if let Some(errcode) = read.errcode().filter(|&errcode| errcodes::is_rate_limited(errcode)) {
@@ -127,7 +127,7 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected, answe
             Ok(token) => Some(token),
             Err(error) => {
                 let outcome = Outcome::Voided { reason: format!("no token: {error}") };
-                settle(gateway, admitted.pending, outcome).await.ok();
+                Box::pin(settle(gateway, admitted.pending, outcome)).await.ok();
                 return Attempt::Unanswered(unavailable(&error, gateway.ledger.tick()));
             }
         },
@@ -136,13 +136,15 @@ async fn attempt(gateway: &Arc<Gateway>, call: &Call, rejected: &Rejected, answe
     if admitted.asked.elapsed() >= PENDING_MARGIN {
         let reason = "the ledger took too long to write the admission".to_owned();
         let reply = Reply::try_again(&format!("{reason}; nothing was sent"));
-        settle(gateway, admitted.pending, Outcome::Voided { reason }).await.ok();
+        Box::pin(settle(gateway, admitted.pending, Outcome::Voided { reason })).await.ok();
         return Attempt::Unanswered(Outgoing::own(&reply));
     }
     let begun = Instant::now();
     match send(gateway, call, token.as_deref()).await {
         Ok(response) => Attempt::Answered(admitted, relay::read(gateway, response, begun).await),
-        Err(error) => Attempt::Unanswered(not_answered(gateway, call, admitted.pending, error).await),
+        Err(error) => {
+            Attempt::Unanswered(Box::pin(not_answered(gateway, call, admitted.pending, error)).await)
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::web::{BytesMut, Payload};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -116,12 +116,14 @@ async fn read_all(
 }
 
 async fn next(payload: &mut Payload) -> Result<Option<Bytes>, SpoolError> {
-    match tokio::time::timeout(IDLE, payload.next()).await {
-        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-        Ok(None) => Ok(None),
-        Ok(Some(Err(error))) => Err(SpoolError::Client(error.to_string())),
-        Err(_) => Err(SpoolError::Client(format!("nothing came for {} s", IDLE.as_secs()))),
-    }
+    // What has arrived already needs no clock.
+    let next = match payload.next().now_or_never() {
+        Some(next) => next,
+        None => Box::pin(tokio::time::timeout(IDLE, payload.next()))
+            .await
+            .map_err(|_| SpoolError::Client(format!("nothing came for {} s", IDLE.as_secs())))?,
+    };
+    next.transpose().map_err(|error| SpoolError::Client(error.to_string()))
 }
 
 impl Spooled {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use tokio::time::{Instant, timeout_at};
 
 use super::params::invalid_body;
 use super::problem::{self, Problem};
@@ -19,22 +21,49 @@ pub(super) const LONG: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(30);
 /// The whole of a body, however slowly it drips.
 const WHOLE: Duration = Duration::from_mins(1);
+const NOTHING_CAME: &str = "nothing came of the body for 30 s";
+const TOO_LONG: &str = "the body took longer than 60 s";
 
 /// A body of at most `max` bytes.
-pub(super) async fn read(payload: Payload, max: usize) -> Result<Bytes, Problem> {
-    let late = |_| invalid_body(format!("the body took longer than {} s", WHOLE.as_secs()));
-    tokio::time::timeout(WHOLE, read_all(payload, max)).await.map_err(late)?
+pub(super) async fn read(mut payload: Payload, max: usize) -> Result<Bytes, Problem> {
+    let mut body = Body { bytes: BytesMut::new(), max };
+    // Most bodies have arrived with their request, and need no clock.
+    while let Some(next) = payload.next().now_or_never() {
+        if body.is_whole_with(next)? {
+            return Ok(body.bytes.freeze());
+        }
+    }
+    body.rest(payload).await
 }
 
-async fn read_all(mut payload: Payload, max: usize) -> Result<Bytes, Problem> {
-    let mut body = BytesMut::new();
-    loop {
-        let idle = |_| invalid_body(format!("nothing came of the body for {} s", IDLE.as_secs()));
-        match tokio::time::timeout(IDLE, payload.next()).await.map_err(idle)? {
-            Some(Ok(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
-            Some(Ok(_) | Err(PayloadError::Overflow)) => return Err(too_large()),
-            Some(Err(_)) => return Err(invalid_body("the body could not be read to its end")),
-            None => return Ok(body.freeze()),
+struct Body {
+    bytes: BytesMut,
+    max: usize,
+}
+
+impl Body {
+    async fn rest(mut self, mut payload: Payload) -> Result<Bytes, Problem> {
+        let whole = Instant::now() + WHOLE;
+        loop {
+            let idle = Instant::now() + IDLE;
+            let late = |_| invalid_body(if whole < idle { TOO_LONG } else { NOTHING_CAME });
+            let next = timeout_at(idle.min(whole), payload.next()).await.map_err(late)?;
+            if self.is_whole_with(next)? {
+                return Ok(self.bytes.freeze());
+            }
+        }
+    }
+
+    /// Whether that was its end.
+    fn is_whole_with(&mut self, next: Option<Result<Bytes, PayloadError>>) -> Result<bool, Problem> {
+        match next {
+            Some(Ok(chunk)) if self.bytes.len() + chunk.len() <= self.max => {
+                self.bytes.extend_from_slice(&chunk);
+                Ok(false)
+            }
+            Some(Ok(_) | Err(PayloadError::Overflow)) => Err(too_large()),
+            Some(Err(_)) => Err(invalid_body("the body could not be read to its end")),
+            None => Ok(true),
         }
     }
 }

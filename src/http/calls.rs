@@ -33,7 +33,7 @@ pub(super) async fn reserve(
     let key = once::key(&request)?;
     let body = body::read(payload, body::LONG).await?;
     if many::is_list(&body) {
-        return many::reserve(state, client, key, &body).await;
+        return Box::pin(many::reserve(state, client, key, &body)).await;
     }
     if body.len() > body::SHORT {
         return Err(body::too_large());
@@ -130,7 +130,7 @@ pub(super) async fn reserved(
             Ok(Reserved { created, replayed: false })
         }
         Reply::Remembered { pending, ended: None } => {
-            let created = told(state, pending, timeout_seconds).await?;
+            let created = Box::pin(told(state, pending, timeout_seconds)).await?;
             Ok(Reserved { created, replayed: true })
         }
         Reply::Remembered { pending, ended: Some(ended) } => Err(gone(pending, ended)),

@@ -122,14 +122,8 @@ impl HttpState {
 
 /// Everything but `/cgi-bin`; needs a `web::Data<HttpState>` in the application.
 pub fn configure(cfg: &mut ServiceConfig) {
+    // Routes are tried in order: the busiest first.
     cfg.service(
-        only("/healthz", "GET, HEAD", web::get().to(health::healthz)).route(web::head().to(health::healthz)),
-    )
-    .service(
-        only("/readyz", "GET, HEAD", web::get().to(health::readyz)).route(web::head().to(health::readyz)),
-    )
-    .service(only("/problems/{slug}", "GET", web::get().to(problem::describe)))
-    .service(
         web::scope("/v1")
             .wrap(DefaultHeaders::new().add(("cache-control", "no-store")))
             .service(only("/calls", "POST", web::post().to(calls::reserve)))
@@ -157,6 +151,13 @@ pub fn configure(cfg: &mut ServiceConfig) {
             .service(only("/usage/declare", "POST", web::post().to(declare::declare)))
             .default_service(web::to(not_found)),
     )
+    .service(
+        only("/healthz", "GET, HEAD", web::get().to(health::healthz)).route(web::head().to(health::healthz)),
+    )
+    .service(
+        only("/readyz", "GET, HEAD", web::get().to(health::readyz)).route(web::head().to(health::readyz)),
+    )
+    .service(only("/problems/{slug}", "GET", web::get().to(problem::describe)))
     .default_service(web::to(not_found));
 }
 

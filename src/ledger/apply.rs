@@ -262,7 +262,7 @@ fn take(
     state.penalties.taken(entry.seq, &pending);
     *state.pendings_of.entry(pending.api_key.unwrap_or(0)).or_default() += 1;
     state.members_pending += pending.members();
-    state.pendings.insert(entry.seq, pending);
+    state.pendings.insert(entry.seq, Box::new(pending));
 }
 
 /// The moment of an entry, or a margin later.
@@ -270,7 +270,7 @@ fn moment(entry: &Entry, margin: i64) -> Moment {
     Moment { tick: entry.tick + margin, at: entry.at + margin }
 }
 
-fn remove_pending(state: &mut State, seq: Seq) -> Option<Pending> {
+fn remove_pending(state: &mut State, seq: Seq) -> Option<Box<Pending>> {
     let pending = state.pendings.remove(&seq)?;
     state.deadlines.remove(&(pending.deadline, seq));
     state.penalties.ended(seq, &pending);

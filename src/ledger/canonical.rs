@@ -8,6 +8,8 @@
 
 use std::fmt::Write as _;
 
+use chrono::{Datelike as _, Timelike as _};
+
 use super::entry::{Seq, hex_bytes};
 use super::row::Row;
 
@@ -58,10 +60,29 @@ pub fn line(row: &Row, names: &impl Names) -> String {
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn instant(unix_ms: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(unix_ms)
-        .unwrap_or_default()
-        .format("%Y-%m-%dT%H:%M:%S%.3fZ")
-        .to_string()
+    let time = chrono::DateTime::from_timestamp_millis(unix_ms).unwrap_or_default().naive_utc();
+    let Ok(year @ 0..=9999) = u32::try_from(time.year()) else {
+        return time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    };
+    // A format that is read anew for each call costs as much as judging it.
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let millis = unix_ms.rem_euclid(1000).unsigned_abs() as u32;
+    let parts = [
+        (0..4, year),
+        (5..7, time.month()),
+        (8..10, time.day()),
+        (11..13, time.hour()),
+        (14..16, time.minute()),
+        (17..19, time.second()),
+        (20..23, millis),
+    ];
+    for (place, mut value) in parts {
+        for digit in text[place].iter_mut().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn text(out: &mut String, name: &str, value: Option<&str>) {
@@ -83,5 +104,34 @@ fn common<T: std::fmt::Display>(out: &mut String, name: &str, value: Option<T>) 
 fn number<T: std::fmt::Display>(out: &mut String, name: &str, value: Option<T>) {
     if value.is_some() {
         common(out, name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::instant;
+
+    #[test]
+    fn an_instant_is_rfc_3339_in_utc_with_milliseconds() {
+        for (unix_ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (1_709_164_799_007, "2024-02-28T23:59:59.007Z"),
+            (1_798_761_600_120, "2027-01-01T00:00:00.120Z"),
+        ] {
+            assert_eq!(instant(unix_ms), text);
+        }
+    }
+
+    #[test]
+    fn instants_are_written_as_chrono_writes_them() {
+        let steps = (-62_167_219_200_000_i64..253_402_300_800_000).step_by(86_399_999_983);
+        for unix_ms in steps.chain([i64::MIN, i64::MAX, -62_167_219_200_001, 253_402_300_800_000]) {
+            let time = chrono::DateTime::from_timestamp_millis(unix_ms).unwrap_or_default();
+            let expected = time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+            assert!(
+                chrono::DateTime::from_timestamp_millis(unix_ms).is_none() || instant(unix_ms) == expected
+            );
+        }
     }
 }

@@ -228,7 +228,7 @@ pub fn due(state: &State, now: Now) -> Vec<Seq> {
 pub(super) fn compare(state: &State, app: Seq, day: Day, wecom: u64, which: Which, now: Now) -> Compared {
     let zone_minutes = state.meters.zone_minutes();
     let Now { tick, at } = now;
-    let under_way = |pending: &&Pending| {
+    let under_way = |pending: &&Box<Pending>| {
         let from = at.saturating_sub(tick.saturating_sub(pending.tick));
         pending.app == app && Span { from, to: at, zone_minutes }.days().0 <= day
     };

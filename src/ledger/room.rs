@@ -20,7 +20,7 @@ pub fn gives_room(state: &State, body: &Body) -> bool {
         | Body::SizeDeclared(_) => true,
         Body::UsageDeclared(x) => x.amount < 0,
         Body::CallPosted(x) => {
-            let less = |pending: &Pending| pending.cost != x.cost;
+            let less = |pending: &Box<Pending>| pending.cost != x.cost;
             state.pendings.get(&x.pending).is_some_and(less) || leaves(state, x.pending, x.errcode == Some(0))
         }
         Body::CallExpired(x) => leaves(state, x.pending, false),

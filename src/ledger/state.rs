@@ -53,7 +53,8 @@ pub struct State {
     pub directory: Arc<Directory>,
     pub limits: Limits,
     pub meters: Meters,
-    pub pendings: BTreeMap<Seq, Pending>,
+    /// Boxed, because they are removed from everywhere, and a map moves what comes after.
+    pub pendings: BTreeMap<Seq, Box<Pending>>,
     /// How many of them each API key has (0: none), so that one key can't take all places.
     pub pendings_of: BTreeMap<Seq, usize>,
     /// Hashes of members that all pendings have together.

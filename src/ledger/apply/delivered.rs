@@ -36,7 +36,7 @@ pub(super) fn expired(state: &mut State, entry: &Entry, seq: Seq) {
 
 fn messages(state: &State, seq: Seq) -> Option<&Pending> {
     let of_calls = |pending: &&Pending| pending.what != PendingWhat::Fetch && pending.cost.person_times > 0;
-    state.pendings.get(&seq).filter(of_calls)
+    state.pendings.get(&seq).map(|pending| &**pending).filter(of_calls)
 }
 
 fn add(state: &mut State, entry: &Entry, seq: Seq, delivery: Delivery) {

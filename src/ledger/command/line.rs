@@ -11,7 +11,7 @@ pub struct InLine {
     /// Whoever asks waits on if a limit refuses, so a refusal is not recorded.
     pub waits: bool,
     /// Others are before it and were refused like this; so is this call, whatever room there is by now.
-    pub standing: Option<Standing>,
+    pub standing: Option<Box<Standing>>,
 }
 
 /// What a refusal by a limit says to whoever is refused next.

@@ -19,18 +19,19 @@ use super::{
 type Answer = oneshot::Sender<Result<Reply, LedgerError>>;
 
 impl<L: Log> Committer<L> {
-    pub(super) async fn batch(&mut self, jobs: Vec<Job>) {
+    /// Leaves `jobs` empty, for the next ones.
+    pub(super) async fn batch(&mut self, jobs: &mut Vec<Job>) {
         if let Some((reason, since)) = &self.failure
             && since.elapsed() < RETRY_AFTER
         {
             let reason = reason.clone();
-            return refuse(jobs, &reason);
+            return refuse(jobs.drain(..), &reason);
         }
         let mut answers = Vec::with_capacity(jobs.len());
         let mut reads = Vec::new();
         let mut commands = Vec::with_capacity(jobs.len());
         let mut places = Vec::new();
-        for job in jobs {
+        for job in jobs.drain(..) {
             match job {
                 Job::Decide { command, answer, place } => {
                     places.extend(place);
@@ -127,7 +128,8 @@ impl<L: Log> Committer<L> {
         let reading = self.clock.read();
         let now = decide::now(&state, &reading);
         let taken = Taken { abandoned: self.shared.take_abandoned(), refusals: self.refusals.due(now.tick) };
-        let batch = Batch::default();
+        let mut batch = Batch::default();
+        batch.rows.reserve(commands.len());
         let (process, actor) = (self.process, self.actor.clone());
         let (repeats, actor) = (Vec::new(), actor.as_deref());
         let watched = self.shared.room_is_watched();
@@ -284,7 +286,7 @@ struct Taken {
     refusals: Vec<Command>,
 }
 
-fn refuse(jobs: Vec<Job>, reason: &str) {
+fn refuse(jobs: impl Iterator<Item = Job>, reason: &str) {
     for job in jobs {
         match job {
             Job::Decide { answer, .. } => refuse_one(Some(answer), None, reason),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use std::time::Instant;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::clock::Clock;
@@ -123,6 +124,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
+fn refused(error: &TrySendError<Job>) -> LedgerError {
+    match error {
+        TrySendError::Full(_) => LedgerError::Busy,
+        TrySendError::Closed(_) => LedgerError::Stopped,
+    }
+}
+
 /// A cheap clone; the committer ends when the last one is dropped.
 #[derive(Clone)]
 pub struct LedgerHandle {
@@ -140,22 +148,28 @@ impl LedgerHandle {
         Self { outbox, shared, stopped }
     }
 
-    /// The answer comes when everything that it says is durable.
-    pub async fn decide(&self, command: Command) -> Result<Reply, LedgerError> {
-        self.ask(command, None).await
+    /// The answer comes when everything that it says is durable. The command is in the queue when this returns, or when
+    /// its future is polled, and is not taken back if that is dropped.
+    pub fn decide(&self, command: Command) -> impl Future<Output = Result<Reply, LedgerError>> + Send {
+        self.ask(command, None)
     }
 
     /// The same; `place` is given back when the command is decided, also if whoever asked has gone by then: what waits
     /// in the queue is bounded by it.
-    pub async fn decide_in_place(
+    pub fn decide_in_place(
         &self,
         command: Command,
         place: OwnedSemaphorePermit,
-    ) -> Result<Reply, LedgerError> {
-        self.ask(command, Some(place)).await
+    ) -> impl Future<Output = Result<Reply, LedgerError>> + Send {
+        self.ask(command, Some(place))
     }
 
-    async fn ask(&self, command: Command, place: Option<OwnedSemaphorePermit>) -> Result<Reply, LedgerError> {
+    /// The command is not kept in the future: it is large, and would be so again in every future around this one.
+    fn ask(
+        &self,
+        command: Command,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> impl Future<Output = Result<Reply, LedgerError>> + Send {
         let (answer, answered) = oneshot::channel();
         // New work is refused when the queue is full; the end of work that was begun waits for its place.
         let ends_something = matches!(
@@ -165,14 +179,18 @@ impl LedgerHandle {
                 | Command::EndFetch { .. }
                 | Command::Invalidate { .. }
         );
-        let job = Job::Decide { command, answer, place };
-        if ends_something {
-            self.outbox.send(job).await.map_err(|_| LedgerError::Stopped)?;
-        } else {
-            self.send(job)?;
-        }
+        let queued = match self.outbox.try_send(Job::Decide { command, answer, place }) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(job)) if ends_something => Ok(Some(Box::pin(self.outbox.send(job)))),
+            Err(error) => Err(refused(&error)),
+        };
         let mut waiting = Waiting { answered, shared: &self.shared };
-        (&mut waiting.answered).await.map_err(|_| LedgerError::Stopped)?
+        async move {
+            if let Some(place) = queued? {
+                place.await.map_err(|_| LedgerError::Stopped)?;
+            }
+            (&mut waiting.answered).await.map_err(|_| LedgerError::Stopped)?
+        }
     }
 
     /// Looks at the whole state, after everything that was asked before.
@@ -205,10 +223,7 @@ impl LedgerHandle {
     }
 
     fn send(&self, job: Job) -> Result<(), LedgerError> {
-        self.outbox.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
-            mpsc::error::TrySendError::Closed(_) => LedgerError::Stopped,
-        })
+        self.outbox.try_send(job).map_err(|error| refused(&error))
     }
 
     /// Nobody will say any more how this pending call or fetch ended: it expires when writing works again.

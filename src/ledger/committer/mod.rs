@@ -152,8 +152,8 @@ impl<L: Log> Committer<L> {
         if failed {
             return;
         }
+        let mut jobs = Vec::with_capacity(BATCH_MAX);
         loop {
-            let mut jobs = Vec::with_capacity(BATCH_MAX);
             // Without work there is still time to keep, and others may have written.
             let arrived = tokio::time::timeout(IDLE, self.inbox.recv_many(&mut jobs, BATCH_MAX)).await;
             if arrived == Ok(0) {
@@ -162,7 +162,7 @@ impl<L: Log> Committer<L> {
             if jobs.iter().any(|job| matches!(job, Job::Stop)) {
                 self.inbox.close();
             }
-            self.batch(jobs).await;
+            self.batch(&mut jobs).await;
             self.snapshot_if_due();
         }
         self.end().await;

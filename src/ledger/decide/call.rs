@@ -92,7 +92,7 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     };
     let keys = penalties::keys(app.corp, admit.app, state.egress_ip_of(process), api);
     if let Some(standing) = admit.line.standing.clone() {
-        return held_back(state, refusal_key, standing, admit.line.waits, named, now);
+        return held_back(state, refusal_key, *standing, admit.line.waits, named, now);
     }
     let blocked = state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
     let credential = match credential_for(app, &admit, now) {

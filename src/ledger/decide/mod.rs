@@ -179,7 +179,8 @@ pub const EXPIRE_BATCH: usize = 200;
 
 /// The entries by which pending calls and fetches expire, and those that say what is not certain any more then.
 fn expire(state: &State, pendings: impl IntoIterator<Item = Seq>, reason: &str, tick: i64) -> Vec<Draft> {
-    let mut drafts = Vec::new();
+    let pendings = pendings.into_iter();
+    let mut drafts = Vec::with_capacity(pendings.size_hint().0);
     let mut doubts = Vec::new();
     for pending in pendings {
         let Some(found) = state.pendings.get(&pending) else { continue };

@@ -23,7 +23,7 @@ pub(super) fn settle(
     process: Option<Seq>,
 ) -> Decision {
     let (found, late) = match (state.pendings.get(&pending), state.expired.get(&pending)) {
-        (Some(found), _) if found.what != PendingWhat::Fetch => (found, false),
+        (Some(found), _) if found.what != PendingWhat::Fetch => (&**found, false),
         (_, Some(found)) => (found, true),
         _ => return Decision::rejected(no_such_pending(state, pending)),
     };

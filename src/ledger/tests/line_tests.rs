@@ -49,7 +49,7 @@ async fn a_call_that_waits_is_refused_without_a_record() {
 async fn whoever_stands_behind_others_is_refused_like_them_whatever_room_there_is() {
     let fixture = Fixture::new(5).await;
     let served = fixture.serve(1).await;
-    let behind = InLine { waits: false, standing: Some(standing()) };
+    let behind = InLine { waits: false, standing: Some(Box::new(standing())) };
     for _ in 0..3 {
         let reply = served.ledger.decide(admit(&fixture, behind.clone())).await.unwrap();
         let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };

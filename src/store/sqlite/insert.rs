@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 
+use sqlx::Arguments as _;
+use sqlx::error::BoxDynError;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 
@@ -35,33 +37,39 @@ fn build(rows: usize) -> Arc<str> {
 }
 
 /// The statement that appends `rows` (1 to [`ROWS_MAX`]).
-pub fn statement(rows: &[Row]) -> Query<'_, Sqlite, SqliteArguments> {
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(text(rows.len())));
-    let int = |value: Option<u64>| value.map(|value| value as i64);
+pub fn statement(rows: &[Row]) -> Result<Query<'static, Sqlite, SqliteArguments>, BoxDynError> {
+    let mut values = SqliteArguments::default();
+    values.reserve(rows.len() * COLUMNS, 0);
     for row in rows {
-        query = query
-            .bind(row.seq as i64)
-            .bind(row.kind as i64)
-            .bind(row.tick)
-            .bind(row.at)
-            .bind(int(row.process))
-            .bind(int(row.corp))
-            .bind(int(row.app))
-            .bind(int(row.api))
-            .bind(int(row.api_key))
-            .bind(row.actor.as_deref())
-            .bind(int(row.pending_seq))
-            .bind(int(row.credential_seq))
-            .bind(int(row.cost))
-            .bind(row.errcode)
-            .bind(row.method.as_deref())
-            .bind(row.timeout_ms.map(i64::from))
-            .bind(row.http_status.map(i64::from))
-            .bind(int(row.latency_us))
-            .bind(int(row.request_bytes))
-            .bind(int(row.response_bytes))
-            .bind(row.request_sha256.as_ref().map(<[u8; 32]>::as_slice))
-            .bind(row.detail.as_deref());
+        add(&mut values, row)?;
     }
-    query
+    Ok(sqlx::query_with(sqlx::AssertSqlSafe(text(rows.len())), values))
+}
+
+/// In the order of the columns.
+fn add(values: &mut SqliteArguments, row: &Row) -> Result<(), BoxDynError> {
+    let int = |value: Option<u64>| value.map(|value| value as i64);
+    values.add(row.seq as i64)?;
+    values.add(row.kind as i64)?;
+    values.add(row.tick)?;
+    values.add(row.at)?;
+    values.add(int(row.process))?;
+    values.add(int(row.corp))?;
+    values.add(int(row.app))?;
+    values.add(int(row.api))?;
+    values.add(int(row.api_key))?;
+    values.add(row.actor.as_deref())?;
+    values.add(int(row.pending_seq))?;
+    values.add(int(row.credential_seq))?;
+    values.add(int(row.cost))?;
+    values.add(row.errcode)?;
+    values.add(row.method.as_deref())?;
+    values.add(row.timeout_ms.map(i64::from))?;
+    values.add(row.http_status.map(i64::from))?;
+    values.add(int(row.latency_us))?;
+    values.add(int(row.request_bytes))?;
+    values.add(int(row.response_bytes))?;
+    values.add(row.request_sha256.as_ref().map(<[u8; 32]>::as_slice))?;
+    values.add(row.detail.as_deref())?;
+    Ok(())
 }

@@ -53,12 +53,20 @@ impl Writer {
             batch.rows.len() <= insert::ROWS_MAX && batch.sealed.is_empty() && batch.erase.is_empty();
         if single {
             // One statement is a transaction of its own, and saves two round trips.
-            insert::statement(&batch.rows).execute(connection).await.map_err(write_error)?;
+            insert::statement(&batch.rows)
+                .map_err(write_error)?
+                .execute(connection)
+                .await
+                .map_err(write_error)?;
             return Ok(());
         }
         sqlx::query!("begin immediate").execute(&mut *connection).await.map_err(write_error)?;
         for rows in batch.rows.chunks(insert::ROWS_MAX) {
-            insert::statement(rows).execute(&mut *connection).await.map_err(write_error)?;
+            insert::statement(rows)
+                .map_err(write_error)?
+                .execute(&mut *connection)
+                .await
+                .map_err(write_error)?;
         }
         for (seq, sealed) in &batch.sealed {
             let seq = *seq as i64;
