@@ -32,6 +32,7 @@ mod apis;
 mod calendar;
 mod counter;
 mod day;
+mod eras;
 pub mod facets;
 mod key;
 mod layout;
