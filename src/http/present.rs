@@ -3,9 +3,9 @@
 use actix_web::http::header::HeaderName;
 
 use crate::clock::Clock;
-use crate::ledger::{LedgerHandle, State};
 use crate::ledger::canonical::instant;
 use crate::ledger::entry::{PenaltyLevel, Seq};
+use crate::ledger::{LedgerHandle, State};
 use crate::quota::{Reading, Rule, Window};
 
 use super::problem::{self, Problem};

@@ -171,7 +171,8 @@ impl World {
                 self.tick += (DAY - of_day + by).rem_euclid(DAY);
             }
             Op::ToMonthEnd => {
-                let local = |tick: i64| DateTime::from_timestamp_millis(tick + self.ahead() + 8 * HOUR).unwrap();
+                let local =
+                    |tick: i64| DateTime::from_timestamp_millis(tick + self.ahead() + 8 * HOUR).unwrap();
                 let mut tick = self.tick;
                 while local(tick + DAY).month() == local(self.tick).month() {
                     tick += DAY;

@@ -1,7 +1,6 @@
 use super::counter::{Counter, Counters, Span};
 use super::eras::{Eras, When};
 use super::sliding::{Grid, Sliding};
-use super::*;
 
 const MINUTE: i64 = 60_000;
 
