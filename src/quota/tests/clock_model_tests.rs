@@ -94,6 +94,8 @@ impl World {
     }
 
     fn set(&mut self, ahead: i64) {
+        // What settled in the same millisecond may be of either era.
+        self.tick += 1;
         if (ahead - self.ahead()).abs() > 5_000 {
             self.shown.push((self.tick, ahead));
             // No more are remembered.
@@ -213,7 +215,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 384, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn no_period_is_exceeded_by_any_reading_that_counts(month: bool, ops in proptest::collection::vec(op(), 1..160)) {
