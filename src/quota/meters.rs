@@ -5,7 +5,8 @@
 //! and the cost it was taken with. Only `judge` looks at caps; the others do what the entry says.
 //!
 //! The moments of `judge`, `take`, `declare` and `prune` are the present and never go back (an earlier one is taken for
-//! the latest seen); those of `settle` and `expire` may lie ahead of it by less than a day, for a call whose outcome is unknown.
+//! the latest seen); those of `settle` and `expire` may lie ahead of it by less than a day, for a call whose outcome is unknown. Only their
+//! ticks matter; how far the wall clock is ahead of them is told by [`Meters::show`].
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
