@@ -73,7 +73,7 @@ pub async fn report(
     ledger
         .read(move |state, now| {
             let directory = &state.directory;
-            let present = Present { tick: now.tick, at: now.at };
+            let present = Present::of(state, now.tick);
             let corp = query.corp.as_deref().map(|corp_id| known::corp(directory, corp_id)).transpose()?;
             let app = query.app.as_deref().map(|label| known::app(directory, label)).transpose()?;
             let wanted = |&(of_corp, of_app, _): &Place| {

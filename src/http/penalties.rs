@@ -83,7 +83,7 @@ pub async fn report(ledger: &LedgerHandle, only: Option<&[Seq]>) -> Result<Penal
         .read(|state, now| {
             let penalties: Vec<(Blocked, Penalty)> =
                 state.penalties.iter().map(|(key, penalty)| (*key, penalty.clone())).collect();
-            let present = Present { tick: now.tick, at: now.at };
+            let present = Present::of(state, now.tick);
             (penalties, std::sync::Arc::clone(&state.directory), state.egress_ips.clone(), present)
         })
         .await?;

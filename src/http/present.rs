@@ -3,9 +3,9 @@
 use actix_web::http::header::HeaderName;
 
 use crate::clock::Clock;
-use crate::ledger::LedgerHandle;
 use crate::ledger::canonical::instant;
 use crate::ledger::entry::{PenaltyLevel, Seq};
+use crate::ledger::{LedgerHandle, State};
 use crate::quota::{Reading, Rule, Window};
 
 use super::problem::{self, Problem};
@@ -21,6 +21,11 @@ pub struct Present {
 impl Present {
     pub fn read(ledger: &LedgerHandle, clock: &dyn Clock) -> Self {
         Self { tick: ledger.tick(), at: clock.read().wall_ms }
+    }
+
+    /// By what the wall clock shows, which may be less than the ledger's `at`.
+    pub fn of(state: &State, tick: i64) -> Self {
+        Self { tick, at: state.meters.wall(tick) }
     }
 
     /// RFC 3339 in UTC.

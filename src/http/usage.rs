@@ -104,7 +104,7 @@ pub(super) async fn used_up(ledger: &LedgerHandle, most: usize) -> Result<Vec<Us
                 if usage.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             };
             let _ = state.meters.each_usage(now, &filter, account_cap, api_name, &mut keep);
-            (usage, Arc::clone(&directory), state.egress_ips.clone(), Present { tick: now.tick, at: now.at })
+            (usage, Arc::clone(&directory), state.egress_ips.clone(), Present::of(state, now.tick))
         })
         .await?;
     let names: BTreeMap<Seq, String> = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();
@@ -193,7 +193,7 @@ pub(super) async fn look(
                 let _ = state.meters.each_usage(now, filter, account_cap, api_name, &mut see);
             })?;
             kept.cut();
-            Ok((kept, directory, state.egress_ips.clone(), Present { tick: now.tick, at: now.at }))
+            Ok((kept, directory, state.egress_ips.clone(), Present::of(state, now.tick)))
         })
         .await??;
     let egress_ips = egress_ips.into_iter().map(|(name, seq)| (seq, name)).collect();

@@ -32,6 +32,10 @@ pub fn apply(state: &mut State, entry: &Entry) {
     debug_assert_eq!(entry.seq, state.head + 1, "entries are applied in order, without a gap");
     state.head = entry.seq;
     state.tick = entry.tick;
+    if entry.at > state.at {
+        // It is what the wall clock showed; where `at` stands still the clock was set back.
+        state.meters.show(entry.tick, entry.at - entry.tick);
+    }
     state.at = entry.at;
     state.clock.furthest_ahead_ms = state.clock.furthest_ahead_ms.max(entry.at - entry.tick);
     match &entry.body {
@@ -107,7 +111,9 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         }
         Body::ClockStepped(x) => {
             let before = state.clock.wall_minus_tick_ms.unwrap_or(entry.at - entry.tick);
-            state.clock.wall_minus_tick_ms = Some(before + x.step_ms);
+            let wall_minus_tick_ms = before.saturating_add(x.step_ms);
+            state.clock.wall_minus_tick_ms = Some(wall_minus_tick_ms);
+            state.meters.show(entry.tick, wall_minus_tick_ms);
             state.alerts.queue_up(entry.seq);
         }
         Body::ProcessStarted(x) => {

@@ -45,14 +45,46 @@ impl Calendar {
         (self.period(at.saturating_sub(GUARD_MS)), self.period(at.saturating_add(GUARD_MS)))
     }
 
+    /// The first moment that may belong to the period.
+    pub(super) fn begins(self, period: i32) -> i64 {
+        self.start(i64::from(period)) - GUARD_MS
+    }
+
     /// The first moment that certainly does not belong to the period any more.
     pub(super) fn over(self, period: i32) -> i64 {
-        let next = i64::from(period) + 1;
+        self.start(i64::from(period) + 1) + GUARD_MS
+    }
+
+    fn start(self, period: i64) -> i64 {
         let day = match self.by {
-            By::Day => next,
-            By::Month => first_day_of(next),
+            By::Day => period,
+            By::Month => first_day_of(period),
         };
-        day * DAY_MS - self.zone_ms + GUARD_MS
+        day * DAY_MS - self.zone_ms
+    }
+
+    /// The moments around `at` that may belong to the same days: from the first one to the first after them. Months
+    /// begin with days, so these belong to the same months as well.
+    pub(super) fn alike(self, at: i64) -> (i64, i64) {
+        let at = at.clamp(-FURTHEST_MS, FURTHEST_MS);
+        let of_day = (at + self.zone_ms).rem_euclid(DAY_MS);
+        let midnight = at - of_day;
+        if of_day < GUARD_MS {
+            (midnight - GUARD_MS, midnight + GUARD_MS)
+        } else if of_day < DAY_MS - GUARD_MS {
+            (midnight + GUARD_MS, midnight + DAY_MS - GUARD_MS)
+        } else {
+            (midnight + DAY_MS - GUARD_MS, midnight + DAY_MS + GUARD_MS)
+        }
+    }
+
+    /// How long ago the present period can have begun at most, whatever a clock shows.
+    pub(super) fn longest(self) -> i64 {
+        let days = match self.by {
+            By::Day => 1,
+            By::Month => 31,
+        };
+        days * DAY_MS + 2 * GUARD_MS
     }
 }
 

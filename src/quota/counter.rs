@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
-use super::facets::Moment;
+use super::eras::When;
 use super::recent::PACE_MS;
 use super::settled::{Periods, Plain};
 use super::sliding::{Grid, Sliding};
@@ -37,7 +37,7 @@ impl Span {
     }
 
     /// The tick at which an amount that settles now is forgotten, if ever.
-    pub(super) fn freed_if_settled(self, now: Moment) -> Option<i64> {
+    pub(super) fn freed_if_settled(self, now: When<'_>) -> Option<i64> {
         match self {
             Self::Sliding(grid) => Some(grid.freed_if_settled(now.tick)),
             Self::Calendar(_) => self.ends(now),
@@ -47,17 +47,12 @@ impl Span {
     }
 
     /// The tick at which the present period is over, where time is divided into periods.
-    pub(super) fn ends(self, now: Moment) -> Option<i64> {
+    pub(super) fn ends(self, now: When<'_>) -> Option<i64> {
         match self {
-            Self::Calendar(calendar) => Some(tick_of(calendar.over(calendar.touched(now.at).1), now)),
+            Self::Calendar(calendar) => Some(now.eras.leaves(calendar, now.tick, now.tick)),
             Self::Sliding(_) | Self::Concurrent(_) | Self::Total => None,
         }
     }
-}
-
-/// The tick at which wall time will be `at`, if nobody sets the clock.
-fn tick_of(at: i64, now: Moment) -> i64 {
-    now.tick.saturating_add(at.saturating_sub(now.at))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +81,7 @@ impl Counter {
     }
 
     #[inline]
-    pub(super) fn take(&mut self, span: Span, amount: u64, now: Moment) {
+    pub(super) fn take(&mut self, span: Span, amount: u64, now: When<'_>) {
         match (self, span) {
             (Self::Sliding(counter), Span::Sliding(grid) | Span::Concurrent(grid)) => {
                 counter.trim(grid, now.tick);
@@ -109,7 +104,7 @@ impl Counter {
 
     /// What was `reserved` is not under way any more; `amount` of it reached WeCom, at `when` at the latest.
     #[inline]
-    pub(super) fn settle(&mut self, span: Span, reserved: u64, amount: u64, when: Moment) {
+    pub(super) fn settle(&mut self, span: Span, reserved: u64, amount: u64, when: When<'_>) {
         match (self, span) {
             (Self::Sliding(counter), Span::Sliding(grid)) => {
                 counter.give_back(reserved);
@@ -117,7 +112,7 @@ impl Counter {
             }
             (Self::Periods(counter), Span::Calendar(calendar)) => {
                 counter.give_back(reserved);
-                counter.settle(calendar, amount, when.at, when.tick);
+                counter.settle(calendar, amount, when);
             }
             (Self::Plain(counter), Span::Total) => {
                 counter.give_back(reserved);
@@ -128,7 +123,7 @@ impl Counter {
     }
 
     /// The same where nobody knows how it ended: it may reach WeCom until `when`, and run on there for a while.
-    pub(super) fn expire(&mut self, span: Span, reserved: u64, when: Moment) {
+    pub(super) fn expire(&mut self, span: Span, reserved: u64, when: When<'_>) {
         match (self, span) {
             (Self::Sliding(counter), Span::Concurrent(grid)) => {
                 counter.give_back(reserved);
@@ -147,12 +142,12 @@ impl Counter {
 
     /// Forgets what does not count any more at the present.
     #[inline]
-    pub(super) fn trim(&mut self, span: Span, now: Moment) {
+    pub(super) fn trim(&mut self, span: Span, now: When<'_>) {
         match (self, span) {
             (Self::Sliding(counter), Span::Sliding(grid) | Span::Concurrent(grid)) => {
                 counter.trim(grid, now.tick);
             }
-            (Self::Periods(counter), Span::Calendar(calendar)) => counter.trim(calendar, now.at, now.tick),
+            (Self::Periods(counter), Span::Calendar(calendar)) => counter.trim(calendar, now.tick),
             (Self::Plain(counter), _) => counter.trim(now.tick),
             _ => {}
         }
@@ -177,15 +172,13 @@ impl Counter {
     }
 
     #[inline]
-    fn used(&self, span: Span, now: Moment) -> u64 {
+    fn used(&self, span: Span, now: When<'_>) -> u64 {
         match (self, span) {
             (Self::Sliding(counter), Span::Sliding(grid) | Span::Concurrent(grid)) => {
                 counter.used(grid, now.tick)
             }
             (Self::Periods(counter), Span::Calendar(calendar)) => {
-                let (first, last) = calendar.touched(now.at);
-                let settled = counter.settled(first).max(counter.settled(last));
-                counter.in_flight().saturating_add(settled)
+                counter.in_flight().saturating_add(counter.settled(now.eras.since(calendar, now.tick)))
             }
             (Self::Plain(counter), Span::Total) => counter.in_flight().saturating_add(counter.total()),
             _ => self.in_flight(),
@@ -225,45 +218,35 @@ impl<'a> Counters<'a> {
     }
 
     #[inline]
-    pub(super) fn used(self, span: Span, now: Moment) -> u64 {
+    pub(super) fn used(self, span: Span, now: When<'_>) -> u64 {
         match (self.0, self.1) {
             (None, None) => 0,
             (Some(one), None) | (None, Some(one)) => one.used(span, now),
-            (Some(own), Some(everybody)) => match span {
-                // The fullest period of both together, which may not be the fullest of each.
-                Span::Calendar(calendar) => {
-                    let (first, last) = calendar.touched(now.at);
-                    self.in_flight().saturating_add(self.settled(first).max(self.settled(last)))
-                }
-                _ => own.used(span, now).saturating_add(everybody.used(span, now)),
-            },
+            (Some(own), Some(everybody)) => own.used(span, now).saturating_add(everybody.used(span, now)),
         }
     }
 
-    fn settled(self, period: i32) -> u64 {
-        self.each().filter_map(Counter::periods).map(|counter| counter.settled(period)).sum()
-    }
-
     /// When no more than `allowed` is used, if nothing else happens and what is in flight settles now.
-    pub(super) fn falls_to(self, allowed: u64, span: Span, now: Moment) -> Option<i64> {
+    pub(super) fn falls_to(self, allowed: u64, span: Span, now: When<'_>) -> Option<i64> {
         match span {
-            Span::Sliding(grid) => Some(self.slides_to(allowed, grid, now.tick)),
+            Span::Sliding(grid) => Some(self.slides_to(allowed, grid, now)),
             Span::Calendar(calendar) => Some(self.turns_to(allowed, calendar, now)),
             Span::Concurrent(grid) => {
                 let allowed = allowed.saturating_add(self.in_flight());
                 let is_free = self.used(span, now) <= allowed;
-                Some(if is_free { now.tick } else { self.slides_to(allowed, grid, now.tick) })
+                Some(if is_free { now.tick } else { self.slides_to(allowed, grid, now) })
             }
             Span::Total => None,
         }
     }
 
-    fn slides_to(self, allowed: u64, grid: Grid, tick: i64) -> i64 {
+    fn slides_to(self, allowed: u64, grid: Grid, now: When<'_>) -> i64 {
+        let tick = now.tick;
         let live = |counter: Option<&'a Counter>| {
             counter.and_then(Counter::sliding).into_iter().flat_map(move |counter| counter.live(grid, tick))
         };
         let (mut own, mut all) = (live(self.0).peekable(), live(self.1).peekable());
-        let mut left = self.used(Span::Sliding(grid), Moment { tick, at: 0 });
+        let mut left = self.used(Span::Sliding(grid), now);
         loop {
             let next = match (own.peek(), all.peek()) {
                 (Some((first, _)), Some((second, _))) if second < first => all.next(),
@@ -282,20 +265,21 @@ impl<'a> Counters<'a> {
             .fold(tick, i64::max)
     }
 
-    fn turns_to(self, allowed: u64, calendar: Calendar, now: Moment) -> i64 {
-        let (first, last) = calendar.touched(now.at);
-        let full = |period: &i32| {
-            let in_flight = if *period <= last { self.in_flight() } else { 0 };
-            self.settled(*period).saturating_add(in_flight) > allowed
+    fn turns_to(self, allowed: u64, calendar: Calendar, now: When<'_>) -> i64 {
+        let cells = || self.each().filter_map(Counter::periods).flat_map(Periods::cells);
+        let (in_flight, tick) = (self.in_flight(), now.tick);
+        // With everything that settled at `until` or later too much is used.
+        let too_much = |until: &i64| {
+            let under_way = if *until <= tick { in_flight } else { 0 };
+            let later = cells().filter(|cell| cell.until >= *until);
+            later.fold(under_way, |sum, cell| sum.saturating_add(cell.amount)) > allowed
         };
-        let last_used = self.each().filter_map(|counter| counter.periods()?.last()).fold(last, i32::max);
-        // A call that is judged now must fit both periods around midnight, so the last one that is full decides.
-        let full = (first..=last_used.min(last.saturating_add(1))).rev().find(full);
-        full.map_or(now.tick, |period| tick_of(calendar.over(period), now))
+        let last = cells().map(|cell| cell.until).chain([tick]).filter(too_much).max();
+        last.map_or(tick, |until| now.eras.leaves(calendar, until, tick))
     }
 
     /// When nothing is used, if nothing else happens and what is in flight settles now.
-    pub(super) fn empties(self, span: Span, now: Moment) -> Option<i64> {
+    pub(super) fn empties(self, span: Span, now: When<'_>) -> Option<i64> {
         match span {
             Span::Sliding(grid) => {
                 let empty = |counter: Option<&Counter>| match counter {

@@ -7,9 +7,9 @@ use super::limit::{Dimension, Scope, Unit};
 /// A moment in both of the ledger's times; neither goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
-    /// Milliseconds of monotonic time: drives sliding windows.
+    /// Milliseconds of monotonic time: drives all windows.
     pub tick: i64,
-    /// Wall time, Unix milliseconds in UTC: drives calendar windows.
+    /// Wall time, Unix milliseconds in UTC, for people. What calendar windows go by is told to [`super::Meters::show`].
     pub at: i64,
 }
 

@@ -2,7 +2,8 @@
 
 use super::active::{ActiveLimit, Bound};
 use super::counter::Counters;
-use super::facets::{Cost, Facets, Moment};
+use super::eras::When;
+use super::facets::{Cost, Facets};
 use super::limit::Dimension;
 use super::reading::{Reading, Refusal, Rule};
 use super::track::Count;
@@ -16,7 +17,7 @@ pub(super) struct Call<'a> {
     pub(super) facets: &'a Facets<'a>,
     pub(super) cost: &'a Cost,
     pub(super) account_cap: u64,
-    pub(super) now: Moment,
+    pub(super) now: When<'a>,
 }
 
 #[derive(Clone, Copy)]
@@ -58,7 +59,7 @@ impl Look<'_> {
         self.left() * other.allowed < other.left() * self.allowed
     }
 
-    pub(super) fn retry_at(&self, now: Moment) -> Option<i64> {
+    pub(super) fn retry_at(&self, now: When<'_>) -> Option<i64> {
         let room = self.allowed.checked_sub(self.needed)?;
         let falls_to = self.counters.falls_to(room, self.count.span, now);
         let settled = self.used.saturating_sub(self.counters.in_flight());
@@ -70,7 +71,7 @@ impl Look<'_> {
         falls_to
     }
 
-    fn reading_of(&self, bound: Bound, now: Moment) -> Reading {
+    fn reading_of(&self, bound: Bound, now: When<'_>) -> Reading {
         let limit = &self.active.limit;
         Reading {
             limit: limit.name.clone(),
@@ -85,7 +86,7 @@ impl Look<'_> {
         }
     }
 
-    pub(super) fn reading(&self, now: Moment) -> Reading {
+    pub(super) fn reading(&self, now: When<'_>) -> Reading {
         self.reading_of(self.bound, now)
     }
 
@@ -97,7 +98,7 @@ impl Look<'_> {
     }
 
     /// The reading once the call has been taken.
-    pub(super) fn reading_with_call(&self, now: Moment) -> Reading {
+    pub(super) fn reading_with_call(&self, now: When<'_>) -> Reading {
         let reading = self.reading_of(self.holding(), now);
         let freed = self.count.span.freed_if_settled(now);
         Reading {
@@ -109,7 +110,7 @@ impl Look<'_> {
         }
     }
 
-    pub(super) fn refusal(&self, now: Moment) -> Refusal {
+    pub(super) fn refusal(&self, now: When<'_>) -> Refusal {
         let scope = self.active.limit.scope;
         Refusal {
             reading: self.reading_of(self.holding(), now),

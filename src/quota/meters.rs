@@ -5,7 +5,8 @@
 //! and the cost it was taken with. Only `judge` looks at caps; the others do what the entry says.
 //!
 //! The moments of `judge`, `take`, `declare` and `prune` are the present and never go back (an earlier one is taken for
-//! the latest seen); those of `settle` and `expire` may lie ahead of it by less than a day, for a call whose outcome is unknown.
+//! the latest seen); those of `settle` and `expire` may lie ahead of it by less than a day, for a call whose outcome is unknown. Only their
+//! ticks matter; how far the wall clock is ahead of them is told by [`Meters::show`].
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::active::{ActiveLimit, Settings};
+use super::eras::{Eras, When};
 use super::facets::{Cost, Facets, Moment};
 use super::layout::{Layout, Owns};
 use super::limit::Limit;
@@ -38,8 +40,9 @@ pub struct Meters {
     /// Percent of every limit without its own number that only critical calls may use.
     pub(super) reserve: u8,
     tracks: Vec<Track>,
-    /// The latest moment that was the present.
-    now: Moment,
+    /// The latest tick that was the present.
+    tick: i64,
+    eras: Eras,
     /// Follows from the limits and the own rules.
     #[serde(skip)]
     plan: Plan,
@@ -70,7 +73,8 @@ impl Meters {
             owns: Owns::new(),
             reserve: 0,
             tracks: Vec::new(),
-            now: Moment { tick: i64::MIN, at: i64::MIN },
+            tick: i64::MIN,
+            eras: Eras::default(),
             plan: Plan::default(),
         };
         meters.lay_out();
@@ -191,7 +195,7 @@ impl Meters {
     /// A call is pending: it is in flight from now on.
     pub fn take(&mut self, facets: &Facets<'_>, cost: &Cost, now: Moment) {
         self.present(now);
-        let now = self.now;
+        let now = When { tick: self.tick, eras: &self.eras };
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
@@ -206,6 +210,7 @@ impl Meters {
 
     /// A call was posted: what was `reserved` is no longer in flight, and what it turned out to cost counts from `when`, the latest moment at which it can have reached WeCom. `ok`: WeCom answered errcode 0.
     pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, when: Moment, ok: bool) {
+        let when = When { tick: when.tick, eras: &self.eras };
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
@@ -219,6 +224,7 @@ impl Meters {
 
     /// A call has expired: nobody knows how it ended, so it counts as reserved, and may still be running. `when` as above.
     pub fn expire(&mut self, facets: &Facets<'_>, reserved: &Cost, when: Moment) {
+        let when = When { tick: when.tick, eras: &self.eras };
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
@@ -241,7 +247,7 @@ impl Meters {
     /// dimensions are given; without the name of an API in the limits of all APIs, but then no calls.
     pub fn declare(&mut self, facets: &Facets<'_>, cost: &Cost, declared: Declared, now: Moment) {
         self.present(now);
-        let now = self.now;
+        let now = When { tick: self.tick, eras: &self.eras };
         let named = !facets.api_name.is_empty();
         let cost = if named { *cost } else { Cost { calls: 0, ..*cost } };
         let counts = |track: &&mut Track| {
@@ -299,17 +305,34 @@ impl Meters {
     /// about every hundred calls taken, it keeps the number of idle keys a small part of the whole.
     pub fn prune(&mut self, now: Moment) {
         self.present(now);
+        let now = When { tick: self.tick, eras: &self.eras };
         for track in &mut self.tracks {
-            track.prune(self.now, PRUNE_STEP);
+            track.prune(now, PRUNE_STEP);
         }
     }
 
-    fn latest(&self, now: Moment) -> Moment {
-        Moment { tick: self.now.tick.max(now.tick), at: self.now.at.max(now.at) }
+    /// From a tick on the wall clock shows so much more than ticks: days and months begin and end by it. Small
+    /// differences from what it showed before are none.
+    pub fn show(&mut self, tick: i64, ahead_ms: i64) {
+        self.eras.show(tick, ahead_ms);
+    }
+
+    /// What the wall clock shows at a tick, within seconds.
+    pub fn wall(&self, tick: i64) -> i64 {
+        self.eras.wall(tick)
+    }
+
+    /// What it shows by each reading that counts: for a day after it was set, also by the one before.
+    pub fn walls(&self, tick: i64) -> impl Iterator<Item = i64> {
+        self.eras.walls(tick)
+    }
+
+    fn latest(&self, now: Moment) -> When<'_> {
+        When { tick: self.tick.max(now.tick), eras: &self.eras }
     }
 
     fn present(&mut self, now: Moment) {
-        self.now = self.latest(now);
+        self.tick = self.tick.max(now.tick);
     }
 }
 
@@ -323,14 +346,16 @@ struct Saved {
     owns: Owns,
     reserve: u8,
     tracks: Vec<Track>,
-    now: Moment,
+    tick: i64,
+    eras: Eras,
 }
 
 impl From<Saved> for Meters {
     fn from(saved: Saved) -> Self {
-        let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, now } = saved;
+        let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, tick, eras } = saved;
         let plan = Plan::default();
-        let mut meters = Self { profile, zone_minutes, limits, parked, owns, reserve, tracks, now, plan };
+        let mut meters =
+            Self { profile, zone_minutes, limits, parked, owns, reserve, tracks, tick, eras, plan };
         meters.lay_out();
         meters
     }

@@ -3,16 +3,37 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
+use super::eras::When;
 use super::recent::Recent;
 
-/// The counter of a day or a month. Two periods are enough: the present never touches more, and what has passed is
-/// never asked for again.
+/// Cells of a counter, at most.
+const CELLS_MAX: usize = 8;
+
+/// An amount that settled within a stretch of ticks that no clock told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cell {
+    /// The latest tick at which some of it settled.
+    pub(super) until: i64,
+    pub(super) amount: u64,
+}
+
+impl Cell {
+    /// Whether it is older than any period that may be the present one.
+    fn is_over(&self, calendar: Calendar, tick: i64) -> bool {
+        self.until.saturating_add(calendar.longest()) < tick
+    }
+}
+
+/// The counter of a day or a month. It keeps when something settled, and not in which period, since a wall clock that is
+/// set changes which one that was.
+///
+/// Without that there is a cell for each day that something settled in and for what settled about midnight, as long as
+/// the present period can reach back to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Periods {
     in_flight: u64,
-    newest: i32,
-    /// Of the newest period, and of the one before. They stay at the maximum, which no cap exceeds.
-    amounts: [u32; 2],
+    /// In order. Not a vector, which would make every counter larger.
+    cells: Box<[Cell]>,
     recent: Recent,
 }
 
@@ -21,15 +42,15 @@ impl Periods {
         self.in_flight
     }
 
-    /// What settled in a period.
-    pub(super) fn settled(&self, period: i32) -> u64 {
-        let age = usize::try_from(i64::from(self.newest) - i64::from(period)).ok();
-        age.and_then(|age| self.amounts.get(age)).map_or(0, |amount| u64::from(*amount))
+    pub(super) fn cells(&self) -> &[Cell] {
+        &self.cells
     }
 
-    /// The last period in which something settled.
-    pub(super) fn last(&self) -> Option<i32> {
-        (self.amounts[0] > 0).then_some(self.newest)
+    /// What settled since a tick. Of a cell that began before it, it is not known how much: all.
+    #[inline]
+    pub(super) fn settled(&self, since: i64) -> u64 {
+        let counts = self.cells.iter().rev().take_while(|cell| cell.until >= since);
+        counts.fold(0, |sum, cell| sum.saturating_add(cell.amount))
     }
 
     pub(super) fn pace(&self, tick: i64) -> (u64, i64) {
@@ -44,51 +65,59 @@ impl Periods {
         self.in_flight = self.in_flight.saturating_sub(amount);
     }
 
-    /// Counts in every period that WeCom may put the call into.
-    pub(super) fn settle(&mut self, calendar: Calendar, amount: u64, at: i64, tick: i64) {
+    pub(super) fn settle(&mut self, calendar: Calendar, amount: u64, when: When<'_>) {
         if amount == 0 {
             return;
         }
-        let (first, last) = calendar.touched(at);
-        self.add(first, amount);
-        if last != first {
-            self.add(last, amount);
+        let tick = when.tick;
+        let (from, to) = when.eras.alike(calendar, tick);
+        let at = self.cells.partition_point(|cell| cell.until < tick);
+        let (earlier, later) = self.cells.split_at_mut(at);
+        if let Some(cell) = later.first_mut().filter(|cell| cell.until < to) {
+            cell.amount = cell.amount.saturating_add(amount);
+        } else if let Some(cell) = earlier.last_mut().filter(|cell| cell.until >= from) {
+            *cell = Cell { until: tick, amount: cell.amount.saturating_add(amount) };
+        } else {
+            let mut cells = std::mem::take(&mut self.cells).into_vec();
+            cells.reserve_exact(1);
+            cells.insert(at, Cell { until: tick, amount });
+            compact(&mut cells, calendar, when);
+            self.cells = cells.into_boxed_slice();
         }
         self.recent.add(amount, tick);
     }
 
-    fn add(&mut self, period: i32, amount: u64) {
-        if self.amounts == [0; 2] {
-            self.newest = period;
-        }
-        if period > self.newest {
-            let before = if period == self.newest + 1 { self.amounts[0] } else { 0 };
-            self.amounts = [0, before];
-            self.newest = period;
-        }
-        // A period before both is over, unless the clocks are wild: then it counts too long rather than not at all.
-        let place = usize::from(period < self.newest);
-        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
-        self.amounts[place] = self.amounts[place].saturating_add(amount);
-    }
-
-    /// Forgets periods that the present does not touch any more.
-    pub(super) fn trim(&mut self, calendar: Calendar, at: i64, tick: i64) {
-        let (first, _) = calendar.touched(at);
-        if self.newest < first {
-            self.amounts[0] = 0;
-        }
-        if self.newest <= first {
-            self.amounts[1] = 0;
-        }
-        if self.amounts == [0; 2] {
-            self.newest = 0; // As in a new one.
+    /// Forgets what is older than any period, so that nothing is missing by whatever a clock may show.
+    pub(super) fn trim(&mut self, calendar: Calendar, tick: i64) {
+        if self.cells.first().is_some_and(|cell| cell.is_over(calendar, tick)) {
+            let mut cells = std::mem::take(&mut self.cells).into_vec();
+            forget(&mut cells, calendar, tick);
+            self.cells = cells.into_boxed_slice();
         }
         self.recent.forget(tick);
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.amounts == [0; 2] && self.recent.is_empty()
+        self.in_flight == 0 && self.cells.is_empty() && self.recent.is_empty()
+    }
+}
+
+fn forget(cells: &mut Vec<Cell>, calendar: Calendar, tick: i64) {
+    let over = cells.partition_point(|cell| cell.is_over(calendar, tick));
+    cells.drain(..over);
+}
+
+/// If there are too many cells, puts two together that belong to the same periods, the oldest first. Where there are
+/// none, so many clocks have been seen lately that the oldest two count for too long rather than not at all.
+fn compact(cells: &mut Vec<Cell>, calendar: Calendar, when: When<'_>) {
+    if cells.len() > CELLS_MAX {
+        forget(cells, calendar, when.tick);
+    }
+    if cells.len() > CELLS_MAX {
+        let alike = |pair: &[Cell]| when.eras.are_alike(calendar, pair[0].until, pair[1].until, when.tick);
+        let at = cells.windows(2).position(alike).unwrap_or(0);
+        let earlier = cells.remove(at);
+        cells[at].amount = cells[at].amount.saturating_add(earlier.amount);
     }
 }
 

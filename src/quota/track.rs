@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::active::{ActiveLimit, Own};
 use super::apis::{ApiSet, Apis};
 use super::counter::{Counter, Counters, Span};
-use super::facets::{Cost, Facets, Moment};
+use super::eras::When;
+use super::facets::{Cost, Facets};
 use super::key::Key;
 use super::limit::{Dimension, Scope, Unit};
 use super::look::{Call, Look};
@@ -216,7 +217,7 @@ impl Track {
     }
 
     /// Looks at the next few keys and drops those that are idle; starts again when it has seen the last.
-    pub(super) fn prune(&mut self, now: Moment, step: usize) {
+    pub(super) fn prune(&mut self, now: When<'_>, step: usize) {
         let Self { counts, rows, pruned, .. } = self;
         let start = pruned.map_or(Bound::Unbounded, Bound::Excluded);
         let mut idle = Vec::new();

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::active::{ActiveLimit, Bound};
 use super::counter::{Counter, Counters};
-use super::facets::Moment;
+use super::eras::When;
 use super::key::Key;
 use super::limit::Dimension;
 use super::look::Look;
@@ -16,7 +16,7 @@ use super::track::{Count, Track};
 pub(super) struct Show<'a> {
     pub(super) of: &'a Use,
     pub(super) active: &'a ActiveLimit,
-    pub(super) now: Moment,
+    pub(super) now: When<'a>,
     pub(super) filter: &'a Filter<'a>,
 }
 

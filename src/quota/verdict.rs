@@ -1,6 +1,6 @@
 //! What all limits that a call matches come to.
 
-use super::facets::Moment;
+use super::eras::When;
 use super::limit::Mode;
 use super::look::Look;
 use super::reading::Judgement;
@@ -18,7 +18,7 @@ pub(super) struct Verdict<'a> {
 
 impl<'a> Verdict<'a> {
     #[inline]
-    pub(super) fn add(&mut self, limit: usize, look: &Look<'a>, now: Moment) {
+    pub(super) fn add(&mut self, limit: usize, look: &Look<'a>, now: When<'_>) {
         let enforced = look.is_own() || look.active.limit.mode == Mode::Enforce;
         if look.passes() {
             let fullest = if enforced { &mut self.binding } else { &mut self.tried };
@@ -31,7 +31,7 @@ impl<'a> Verdict<'a> {
     }
 
     #[cold]
-    fn refuse(&mut self, limit: usize, look: &Look<'a>, enforced: bool, now: Moment) {
+    fn refuse(&mut self, limit: usize, look: &Look<'a>, enforced: bool, now: When<'_>) {
         let retry_at = look.retry_at(now);
         if enforced {
             if self.refusing.is_none_or(|(_, other)| is_longer(retry_at, other)) {
@@ -46,7 +46,7 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    pub(super) fn judgement(self, now: Moment) -> Judgement {
+    pub(super) fn judgement(self, now: When<'_>) -> Judgement {
         match self.refusing {
             Some((look, _)) => Judgement::Refused(look.refusal(now)),
             None => Judgement::Admitted {

@@ -25,6 +25,8 @@ mod refusals;
 mod restart;
 mod rows;
 mod secrets;
+#[cfg(feature = "test-clock")]
+mod set_clock;
 mod streams;
 mod tls;
 mod two_processes;

@@ -185,7 +185,7 @@ impl<L: Log> Committer<L> {
         if work.state.head == 0 {
             return Ok(());
         }
-        if let Some(draft) = decide::decide_time(work.state, reading) {
+        for draft in decide::decide_time(work.state, reading) {
             work.append(&self.vault, draft)?;
         }
         if let Some((reason, _)) = &self.failure {

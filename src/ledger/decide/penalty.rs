@@ -70,7 +70,7 @@ pub(super) fn start(
         level if told => level.min(PenaltyLevel::Minute),
         level => level,
     };
-    let until_tick = now.tick + duration(level, tried.map(|(_, penalty)| penalty), now);
+    let until_tick = now.tick + duration(state, level, tried.map(|(_, penalty)| penalty), now.tick);
     let body = PenaltyStarted {
         level,
         blocks,
@@ -200,7 +200,7 @@ pub fn until_midnight(at: i64) -> i64 {
     DAY_MS - (at + ZONE_MS).rem_euclid(DAY_MS)
 }
 
-fn duration(level: PenaltyLevel, before: Option<&Penalty>, now: Now) -> i64 {
+fn duration(state: &State, level: PenaltyLevel, before: Option<&Penalty>, tick: i64) -> i64 {
     match level {
         PenaltyLevel::Concurrent => {
             let same = before.filter(|penalty| penalty.level == level);
@@ -209,7 +209,8 @@ fn duration(level: PenaltyLevel, before: Option<&Penalty>, now: Now) -> i64 {
         }
         PenaltyLevel::Minute => 60_000,
         PenaltyLevel::Hour => 3_600_000,
-        PenaltyLevel::Day => until_midnight(now.at),
+        // After the clock was set, until the later midnight.
+        PenaltyLevel::Day => state.meters.walls(tick).map(until_midnight).max().unwrap_or(DAY_MS),
         PenaltyLevel::Month => 30 * DAY_MS,
     }
 }

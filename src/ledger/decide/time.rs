@@ -32,17 +32,19 @@ pub fn now(state: &State, reading: &ClockReading) -> Now {
 }
 
 /// Entries that note a boot or a moved wall clock; they come before all others of a batch.
-pub fn decide_time(state: &State, reading: &ClockReading) -> Option<Draft> {
+pub fn decide_time(state: &State, reading: &ClockReading) -> Vec<Draft> {
     let now = now(state, reading);
-    let body = if *state.clock.boot_id == *reading.boot_id {
-        let step_ms = reading.wall_ms - now.tick - state.clock.wall_minus_tick_ms?;
-        if step_ms.abs() <= STEP_MS {
-            return None;
-        }
-        Body::ClockStepped(ClockStepped { step_ms })
-    } else {
+    let mut bodies = Vec::new();
+    let mut before = state.clock.wall_minus_tick_ms;
+    if *state.clock.boot_id != *reading.boot_id {
         let offset_ms = now.tick - reading.boottime_ms;
-        Body::ClockBooted(ClockBooted { boot_id: reading.boot_id.to_string(), offset_ms })
-    };
-    Some(Draft { refs: Refs::default(), body, secret: None })
+        bodies.push(Body::ClockBooted(ClockBooted { boot_id: reading.boot_id.to_string(), offset_ms }));
+        // A clock that woke up behind is a step as well, or this batch would be counted by `at`, which stands still.
+        before = Some(now.at - now.tick);
+    }
+    let step_ms = before.map_or(0, |before| reading.wall_ms.saturating_sub(now.tick).saturating_sub(before));
+    if step_ms.saturating_abs() > STEP_MS {
+        bodies.push(Body::ClockStepped(ClockStepped { step_ms }));
+    }
+    bodies.into_iter().map(|body| Draft { refs: Refs::default(), body, secret: None }).collect()
 }

@@ -8,6 +8,7 @@ mod alert_tests;
 mod ask_tests;
 mod blocked_tests;
 mod by_key_tests;
+mod clock_tests;
 mod committer_tests;
 mod declare_tests;
 mod delivered_tests;

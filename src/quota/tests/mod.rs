@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod clock_model_tests;
+mod clock_tests;
 mod doc_tests;
 mod meters_tests;
 mod model;

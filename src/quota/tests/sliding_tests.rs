@@ -1,6 +1,6 @@
 use super::counter::{Counter, Counters, Span};
+use super::eras::{Eras, When};
 use super::sliding::{Grid, Sliding};
-use super::*;
 
 const MINUTE: i64 = 60_000;
 
@@ -61,7 +61,8 @@ fn settlements_may_come_out_of_order() {
 fn what_frees_enough_is_found_from_the_oldest_on() {
     let falls_to = |counter: &Sliding, allowed| {
         let counter = Counter::Sliding(counter.clone());
-        Counters(Some(&counter), None).falls_to(allowed, Span::Sliding(grid()), Moment { tick: 7_000, at: 0 })
+        let now = When { tick: 7_000, eras: &Eras::default() };
+        Counters(Some(&counter), None).falls_to(allowed, Span::Sliding(grid()), now)
     };
     let mut counter = settled(&[0, 0, 6_000]);
     assert_eq!([2, 1, 0].map(|allowed| falls_to(&counter, allowed)), [60_600, 60_600, 66_600].map(Some));

@@ -52,26 +52,6 @@ fn what_is_in_flight_over_midnight_counts_in_the_day_in_which_it_settles() {
 }
 
 #[test]
-fn a_day_that_was_closed_does_not_open_again_when_the_clock_goes_back() {
-    let mut meters = daily(2);
-    spend(&mut meters, &call("a"), 2, at(MIDNIGHT + HOUR));
-    let later = Moment { tick: MIDNIGHT + 2 * HOUR, at: MIDNIGHT - 5 * DAY };
-    assert_eq!(refusal(judge(&meters, &call("a"), later)).retry_at, Some(MIDNIGHT + DAY + GUARD + HOUR));
-    spend(&mut meters, &call("a"), 1, at(MIDNIGHT + DAY + HOUR));
-    assert_eq!(used(&meters, "daily", &call("a"), later), 1, "the latest day that was seen");
-}
-
-#[test]
-fn days_follow_wall_time_where_it_is_set_forward() {
-    let mut meters = daily(2);
-    spend(&mut meters, &call("a"), 2, at(MIDNIGHT + HOUR));
-    let next_day = Moment { tick: MIDNIGHT + HOUR + 1, at: MIDNIGHT + DAY + HOUR };
-    assert_eq!(spend(&mut meters, &call("a"), 5, next_day), 2);
-    let refusal = refusal(judge(&meters, &call("a"), next_day));
-    assert_eq!(refusal.retry_at, Some(next_day.tick + 23 * HOUR + GUARD));
-}
-
-#[test]
 fn a_month_has_as_many_days_as_the_calendar_says() {
     let mut meters = meters(&["monthly | * | corp | calls | month | 3"]);
     spend(&mut meters, &call("a"), 3, at(MIDNIGHT)); // 2024-02-28: two more days to come
