@@ -138,6 +138,17 @@ impl Counter {
         }
     }
 
+    /// Raises what settled here to what settled there, wherever that is more.
+    #[inline]
+    pub(super) fn cover(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Sliding(counter), Self::Sliding(other)) => counter.cover(other),
+            (Self::Periods(counter), Self::Periods(other)) => counter.cover(other),
+            (Self::Plain(counter), Self::Plain(other)) => counter.cover(other),
+            _ => {}
+        }
+    }
+
     /// Takes back what had settled, where nothing else does.
     pub(super) fn lower(&mut self, span: Span, amount: u64) {
         if let (Self::Plain(counter), Span::Total) = (self, span) {

@@ -24,6 +24,8 @@ pub(super) struct Look<'a> {
     pub(super) active: &'a ActiveLimit,
     pub(super) count: &'a Count,
     pub(super) counters: Counters<'a>,
+    /// In flight on top of what the counters have, as part of `used`: for a member who is not looked at by himself.
+    pub(super) aloft: u64,
     pub(super) needed: u64,
     pub(super) used: u64,
     pub(super) bound: Bound,
@@ -60,14 +62,35 @@ impl Look<'_> {
 
     pub(super) fn retry_at(&self, now: Moment) -> Option<i64> {
         let room = self.allowed.checked_sub(self.needed)?;
-        let falls_to = self.counters.falls_to(room, self.count.span, now);
-        let settled = self.used.saturating_sub(self.counters.in_flight());
+        let falls_to = self.falls_to(room, now);
+        let settled = self.used.saturating_sub(self.in_flight());
         if self.free_if_ok && settled <= room {
             // Calls in flight alone stand in the way, and nobody knows that they will count.
             let soon = now.tick.saturating_add(FREE_SOON_MS);
             return Some(falls_to.map_or(soon, |at| at.min(soon)));
         }
         falls_to
+    }
+
+    fn falls_to(&self, room: u64, now: Moment) -> Option<i64> {
+        let span = self.count.span;
+        match room.checked_sub(self.aloft) {
+            Some(room) => self.counters.falls_to(room, span, now),
+            None => self.empties(now),
+        }
+    }
+
+    fn empties(&self, now: Moment) -> Option<i64> {
+        let empties = self.counters.empties(self.count.span, now);
+        if self.aloft == 0 {
+            return empties;
+        }
+        let freed = self.count.span.freed_if_settled(now);
+        empties.zip(freed).map(|(empties, freed)| empties.max(freed))
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.counters.in_flight().saturating_add(self.aloft)
     }
 
     fn reading_of(&self, bound: Bound, now: Moment) -> Reading {
@@ -78,10 +101,10 @@ impl Look<'_> {
             unit: limit.unit,
             cap: bound.cap,
             used: self.used,
-            in_flight: self.counters.in_flight(),
+            in_flight: self.in_flight(),
             remaining: bound.cap.saturating_sub(self.used),
             window: limit.window,
-            resets_at: self.counters.empties(self.count.span, now),
+            resets_at: self.empties(now),
         }
     }
 

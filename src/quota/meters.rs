@@ -195,8 +195,9 @@ impl Meters {
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
-            track
-                .change(facets, &[cost], |count, counter| counter.take(count.span, cost.of(count.unit), now));
+            track.change(facets, &[cost], now, |count, counter| {
+                counter.take(count.span, cost.of(count.unit), now)
+            });
             if track.is_per_member() {
                 // One message adds up to a thousand keys, so idle ones have to go faster than elsewhere.
                 track.prune(now, 2 * facets.members.len());
@@ -206,11 +207,11 @@ impl Meters {
 
     /// A call was posted: what was `reserved` is no longer in flight, and what it turned out to cost counts from `when`, the latest moment at which it can have reached WeCom. `ok`: WeCom answered errcode 0.
     pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, when: Moment, ok: bool) {
-        let name = facets.api_name;
+        let (name, now) = (facets.api_name, self.now);
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
             let free = ok && track.id.free.matches(name);
-            track.change(facets, &[reserved, posted], |count, counter| {
+            track.change(facets, &[reserved, posted], now, |count, counter| {
                 let posted = if free { 0 } else { posted.of(count.unit) };
                 counter.settle(count.span, reserved.of(count.unit), posted, when);
             });
@@ -219,9 +220,9 @@ impl Meters {
 
     /// A call has expired: nobody knows how it ended, so it counts as reserved, and may still be running. `when` as above.
     pub fn expire(&mut self, facets: &Facets<'_>, reserved: &Cost, when: Moment) {
-        let name = facets.api_name;
+        let (name, now) = (facets.api_name, self.now);
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
+            self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
                 counter.expire(count.span, reserved.of(count.unit), when);
             });
         }
@@ -229,9 +230,9 @@ impl Meters {
 
     /// A call was voided: it never reached WeCom.
     pub fn give_back(&mut self, facets: &Facets<'_>, reserved: &Cost) {
-        let name = facets.api_name;
+        let (name, now) = (facets.api_name, self.now);
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
+            self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
                 counter.give_back(reserved.of(count.unit));
             });
         }
@@ -248,7 +249,7 @@ impl Meters {
             facets.knows(track.id.scope) && (!named || track.id.set.matches(facets.api_name))
         };
         for track in self.tracks.iter_mut().filter(counts) {
-            track.change(facets, &[&cost], |count, counter| match declared {
+            track.change(facets, &[&cost], now, |count, counter| match declared {
                 Declared::Used => counter.settle(count.span, 0, cost.of(count.unit), now),
                 Declared::Corrected => counter.lower(count.span, cost.of(count.unit)),
             });

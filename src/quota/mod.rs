@@ -31,6 +31,7 @@ mod active;
 mod apis;
 mod calendar;
 mod counter;
+mod crest;
 mod day;
 pub mod facets;
 mod key;

@@ -72,6 +72,19 @@ impl Periods {
         self.amounts[place] = self.amounts[place].saturating_add(amount);
     }
 
+    /// Raises every period to what it has in `other`, if that is more.
+    pub(super) fn cover(&mut self, other: &Self) {
+        for (period, amount) in
+            [other.newest - 1, other.newest].into_iter().zip([other.amounts[1], other.amounts[0]])
+        {
+            let is_kept = self.amounts == [0; 2] || period >= self.newest - 1;
+            let lacks = u64::from(amount).saturating_sub(self.settled(period));
+            if is_kept && lacks > 0 {
+                self.add(period, lacks);
+            }
+        }
+    }
+
     /// Forgets periods that the present does not touch any more.
     pub(super) fn trim(&mut self, calendar: Calendar, at: i64, tick: i64) {
         let (first, _) = calendar.touched(at);
@@ -126,6 +139,10 @@ impl Plain {
             self.total = self.total.saturating_add(amount);
             self.recent.add(amount, tick);
         }
+    }
+
+    pub(super) fn cover(&mut self, other: &Self) {
+        self.total = self.total.max(other.total);
     }
 
     pub(super) fn lower(&mut self, amount: u64) {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod crest_tests;
 mod doc_tests;
 mod meters_tests;
 mod model;
