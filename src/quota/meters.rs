@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::active::{ActiveLimit, Settings};
 use super::facets::{Cost, Facets, Moment};
+use super::keys::KEYS_MAX;
 use super::layout::{Layout, Owns};
 use super::limit::Limit;
 use super::look::{Call, Look};
@@ -37,12 +38,17 @@ pub struct Meters {
     pub(super) owns: Owns,
     /// Percent of every limit without its own number that only critical calls may use.
     pub(super) reserve: u8,
-    tracks: Vec<Track>,
+    pub(super) tracks: Vec<Track>,
     /// The latest moment that was the present.
     now: Moment,
     /// Follows from the limits and the own rules.
     #[serde(skip)]
-    plan: Plan,
+    pub(super) plan: Plan,
+    /// Of all tracks.
+    #[serde(skip)]
+    pub(super) keys: usize,
+    #[serde(skip)]
+    pub(super) keys_max: usize,
 }
 
 /// Which way a declaration goes.
@@ -72,6 +78,8 @@ impl Meters {
             tracks: Vec::new(),
             now: Moment { tick: i64::MIN, at: i64::MIN },
             plan: Plan::default(),
+            keys: 0,
+            keys_max: KEYS_MAX,
         };
         meters.lay_out();
         Ok(meters)
@@ -88,6 +96,7 @@ impl Meters {
             }
         }
         self.plan = Plan::new(&self.tracks, uses);
+        self.keys = self.tracks.iter().map(|track| track.rows.len()).sum();
     }
 
     /// The name of the active profile.
@@ -116,7 +125,10 @@ impl Meters {
         let now = self.latest(now);
         let mut verdict = Verdict::default();
         self.look(&Call { facets, cost, account_cap, now }, &mut |limit, look| verdict.add(limit, look, now));
-        verdict.judgement(now)
+        match verdict.judgement(now) {
+            refused @ Judgement::Refused(_) => refused,
+            admitted => self.without_room(facets, cost, now).map_or(admitted, Judgement::Refused),
+        }
     }
 
     /// All limits that have to do with a call, as they stand without it: of a limit per member, the fullest member. Own
@@ -195,12 +207,12 @@ impl Meters {
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
-            track.change(facets, &[cost], now, |count, counter| {
+            self.keys += track.change(facets, &[cost], now, |count, counter| {
                 counter.take(count.span, cost.of(count.unit), now)
             });
             if track.is_per_member() {
                 // One message adds up to a thousand keys, so idle ones have to go faster than elsewhere.
-                track.prune(now, 2 * facets.members.len());
+                self.keys -= track.prune(now, 2 * facets.members.len());
             }
         }
     }
@@ -211,7 +223,7 @@ impl Meters {
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
             let free = ok && track.id.free.matches(name);
-            track.change(facets, &[reserved, posted], now, |count, counter| {
+            self.keys += track.change(facets, &[reserved, posted], now, |count, counter| {
                 let posted = if free { 0 } else { posted.of(count.unit) };
                 counter.settle(count.span, reserved.of(count.unit), posted, when);
             });
@@ -222,7 +234,7 @@ impl Meters {
     pub fn expire(&mut self, facets: &Facets<'_>, reserved: &Cost, when: Moment) {
         let (name, now) = (facets.api_name, self.now);
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
+            self.keys += self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
                 counter.expire(count.span, reserved.of(count.unit), when);
             });
         }
@@ -232,7 +244,7 @@ impl Meters {
     pub fn give_back(&mut self, facets: &Facets<'_>, reserved: &Cost) {
         let (name, now) = (facets.api_name, self.now);
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
+            self.keys += self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
                 counter.give_back(reserved.of(count.unit));
             });
         }
@@ -245,11 +257,8 @@ impl Meters {
         let now = self.now;
         let named = !facets.api_name.is_empty();
         let cost = if named { *cost } else { Cost { calls: 0, ..*cost } };
-        let counts = |track: &&mut Track| {
-            facets.knows(track.id.scope) && (!named || track.id.set.matches(facets.api_name))
-        };
-        for track in self.tracks.iter_mut().filter(counts) {
-            track.change(facets, &[&cost], now, |count, counter| match declared {
+        for track in self.tracks.iter_mut().filter(|track| track.is_declared(facets)) {
+            self.keys += track.change(facets, &[&cost], now, |count, counter| match declared {
                 Declared::Used => counter.settle(count.span, 0, cost.of(count.unit), now),
                 Declared::Corrected => counter.lower(count.span, cost.of(count.unit)),
             });
@@ -299,9 +308,13 @@ impl Meters {
     /// Drops keys that are idle, a few hundred per call, going round. Never changes a judgement. Called once for
     /// about every hundred calls taken, it keeps the number of idle keys a small part of the whole.
     pub fn prune(&mut self, now: Moment) {
+        self.prune_by(now, PRUNE_STEP);
+    }
+
+    pub(super) fn prune_by(&mut self, now: Moment, step: usize) {
         self.present(now);
         for track in &mut self.tracks {
-            track.prune(self.now, PRUNE_STEP);
+            self.keys -= track.prune(self.now, step);
         }
     }
 
@@ -331,7 +344,9 @@ impl From<Saved> for Meters {
     fn from(saved: Saved) -> Self {
         let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, now } = saved;
         let plan = Plan::default();
-        let mut meters = Self { profile, zone_minutes, limits, parked, owns, reserve, tracks, now, plan };
+        let (keys, keys_max) = (0, KEYS_MAX);
+        let mut meters =
+            Self { profile, zone_minutes, limits, parked, owns, reserve, tracks, now, plan, keys, keys_max };
         meters.lay_out();
         meters
     }

@@ -208,21 +208,20 @@ impl Track {
     }
 
     /// Calls `change` with each counter of the call's keys, unless the call takes nothing from any of them. `now` is the
-    /// present.
+    /// present. Says how many keys are new.
     pub(super) fn change(
         &mut self,
         facets: &Facets<'_>,
         costs: &[&Cost],
         now: Moment,
         mut change: impl FnMut(&Count, &mut Counter),
-    ) {
-        let targets = self.targets(facets);
-        let takes = |count: &Count| costs.iter().any(|cost| cost.of(count.unit) > 0);
-        if self.ignores(facets.api_key) || !self.counts.iter().any(takes) {
-            return;
+    ) -> usize {
+        if !self.takes(facets, costs) {
+            return 0;
         }
+        let before = self.rows.len();
         let counts = &self.counts;
-        match targets {
+        match self.targets(facets) {
             Targets::One(key) => {
                 let row = self.rows.entry(key).or_insert_with(|| fresh(counts));
                 counts.iter().zip(row.iter_mut()).for_each(|(count, counter)| change(count, counter));
@@ -238,10 +237,37 @@ impl Track {
                 }
             }
         }
+        self.rows.len() - before
     }
 
-    /// Looks at the next few keys and drops those that are idle; starts again when it has seen the last.
-    pub(super) fn prune(&mut self, now: Moment, step: usize) {
+    #[inline]
+    fn takes(&self, facets: &Facets<'_>, costs: &[&Cost]) -> bool {
+        let takes = |count: &Count| costs.iter().any(|cost| cost.of(count.unit) > 0);
+        !self.ignores(facets.api_key) && self.counts.iter().any(takes)
+    }
+
+    /// How many keys a call needs that are not there.
+    pub(super) fn lacks(&self, facets: &Facets<'_>, cost: &Cost) -> usize {
+        let is_new = |key: &Key| !self.rows.contains_key(key);
+        match self.targets(facets) {
+            _ if !self.takes(facets, &[cost]) => 0,
+            Targets::Nothing => 0,
+            Targets::One(key) => usize::from(is_new(&key)),
+            Targets::Members(key, members) => {
+                members.iter().filter(|member| is_new(&key.for_member(**member))).count()
+            }
+        }
+    }
+
+    /// Whether such usage counts here that no call shows.
+    pub(super) fn is_declared(&self, facets: &Facets<'_>) -> bool {
+        let named = !facets.api_name.is_empty();
+        facets.knows(self.id.scope) && (!named || self.id.set.matches(facets.api_name))
+    }
+
+    /// Looks at the next few keys and drops those that are idle; starts again when it has seen the last. Says how many
+    /// have gone.
+    pub(super) fn prune(&mut self, now: Moment, step: usize) -> usize {
         let Self { counts, rows, crests, pruned, .. } = self;
         let start = pruned.map_or(Bound::Unbounded, Bound::Excluded);
         let mut idle = Vec::new();
@@ -258,8 +284,8 @@ impl Track {
             last = Some(*key);
             seen += 1;
         }
-        for key in idle {
-            rows.remove(&key);
+        for key in &idle {
+            rows.remove(key);
             if let Entry::Occupied(mut crest) = crests.entry(key.for_everybody()) {
                 crest.get_mut().trim(counts, now);
                 if crest.get().is_idle() {
@@ -268,6 +294,7 @@ impl Track {
             }
         }
         *pruned = last.filter(|_| seen == step);
+        idle.len()
     }
 
     /// Takes over the counters of `old` that count the same.

@@ -5,7 +5,7 @@ use crate::ledger::delivered::COUNTED_API;
 use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
-use crate::quota::{Cost, Dimension, Facets, Limit, Unit, Window};
+use crate::quota::{Cost, Dimension, Facets, KEYS_IN_WORDS, Limit, Unit, Window};
 use crate::wecom::path::ApiName;
 
 use super::call::tells_members_apart;
@@ -148,9 +148,13 @@ pub(super) fn usage(
         chat: used.article,
         ..Facets::default()
     };
+    let cost = Cost::in_unit(used.unit, used.amount.unsigned_abs());
+    if !state.meters.has_room_to_declare(&facets, &cost) {
+        return Decision::rejected(Rejected::Conflict(KEYS_IN_WORDS.to_owned()));
+    }
     let seq = state.head + 1 + u64::from(named.is_some());
     let alerts = match u64::try_from(used.amount) {
-        Ok(amount) => alert::declared(state, &facets, &Cost::in_unit(used.unit, amount), now),
+        Ok(_) => alert::declared(state, &facets, &cost, now),
         Err(_) => Vec::new(),
     };
     let drafts = named.into_iter().chain([draft(refs, Body::UsageDeclared(used))]).chain(alerts).collect();

@@ -4,6 +4,7 @@ use super::*;
 
 mod crest_tests;
 mod doc_tests;
+mod keys_tests;
 mod meters_tests;
 mod model;
 mod model_tests;
