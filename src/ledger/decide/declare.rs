@@ -40,6 +40,7 @@ pub(super) fn within_bounds(state: &State, size: Size) -> Option<Size> {
         Size::Chat { hashes, .. } => [hashes.len(), 0],
         Size::ChatGrown { added, removed, .. } => [added.len(), removed.len()],
         Size::Scope { parties, tags, .. } => [parties.len(), tags.len()],
+        Size::Moved { into } => [into.len(), 0],
         _ => [0, 0],
     };
     if lists.iter().any(|&len| len > LIST_MAX) {
