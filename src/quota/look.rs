@@ -132,6 +132,30 @@ impl Look<'_> {
         }
     }
 
+    /// The same for a call that passes after others, which need `ahead` of the limit and pass at `after` at the earliest.
+    pub(super) fn refusal_behind(&self, ahead: u64, after: i64, now: Moment) -> Refusal {
+        let refusal = self.refusal(now);
+        let all = Self { needed: self.needed.saturating_add(ahead), ..*self };
+        let retry_at = if self.needed > self.allowed {
+            None
+        } else if all.passes() {
+            Some(after)
+        } else if all.needed <= self.allowed {
+            all.retry_at(now)
+        } else {
+            // Not together with them: when they have left, if they settle as soon as they pass.
+            let later = after.saturating_sub(now.tick);
+            let then = Moment { tick: after, at: now.at.saturating_add(later) };
+            self.count.span.freed_if_settled(then)
+        };
+        let reading = refusal.reading;
+        // What is spoken for is not there for this call; more than the cap nobody has.
+        let used = self.used.saturating_add(ahead).min(reading.cap).max(self.used);
+        let remaining = reading.cap.saturating_sub(used);
+        let retry_at = retry_at.map(|retry_at| retry_at.max(after));
+        Refusal { reading: Reading { used, remaining, ..reading }, retry_at, ..refusal }
+    }
+
     pub(super) fn refusal(&self, now: Moment) -> Refusal {
         let scope = self.active.limit.scope;
         Refusal {

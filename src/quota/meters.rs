@@ -21,7 +21,7 @@ use super::limit::Limit;
 use super::look::{Call, Look};
 use super::plan::{Plan, Use};
 use super::profile::{Profile, ProfileError};
-use super::reading::{Filter, Judgement, Reading, Usage};
+use super::reading::{Filter, Judgement, Reading, Refusal, Usage};
 use super::track::{PRUNE_STEP, Track};
 use super::usage::Show;
 use super::verdict::Verdict;
@@ -129,6 +129,25 @@ impl Meters {
             refused @ Judgement::Refused(_) => refused,
             admitted => self.without_room(facets, cost, now).map_or(admitted, Judgement::Refused),
         }
+    }
+
+    /// How a limit, or an own rule on top of it, refuses a call that passes after others: these need `ahead` of it, and pass
+    /// at `after` at the earliest. None: it has nothing to do with the call.
+    pub fn refusal_behind(
+        &self,
+        (facets, cost, account_cap): (&Facets<'_>, &Cost, u64),
+        (limit, own): (&str, bool),
+        (ahead, after): (u64, i64),
+        now: Moment,
+    ) -> Option<Refusal> {
+        let now = self.latest(now);
+        let mut refusal = None;
+        self.look(&Call { facets, cost, account_cap, now }, &mut |_, look| {
+            if *look.active.limit.name == *limit && look.is_own() == own {
+                refusal = Some(look.refusal_behind(ahead, after, now));
+            }
+        });
+        refusal
     }
 
     /// All limits that have to do with a call, as they stand without it: of a limit per member, the fullest member. Own
