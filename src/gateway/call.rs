@@ -250,7 +250,7 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
             Outgoing::own(&Reply::try_again("too many calls wait for their outcome; nothing was sent"))
                 .header("retry-after", "1")
         }
-        Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
+        Refusal::NeedsChat | Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
             Outgoing::own(&Reply::try_again("no access_token for this app; nothing was sent"))
         }
     }

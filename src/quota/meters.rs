@@ -120,6 +120,12 @@ impl Meters {
         stops.any(|stop| self.tracks[stop.track].is_per_member())
     }
 
+    /// Whether a limit in force counts calls of an API for each group chat.
+    pub fn tells_chats_apart(&self, api_name: &str) -> bool {
+        let mut stops = self.plan.route(api_name).iter().filter(|stop| stop.is_for(api_name));
+        stops.any(|stop| !stop.judged.is_empty() && self.tracks[stop.track].is_per_chat())
+    }
+
     /// Whether a call may go out now, against every limit that it matches, all or nothing. Changes nothing.
     pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Judgement {
         let now = self.latest(now);

@@ -102,13 +102,17 @@ impl Track {
         self.id.scope.has(Dimension::Member)
     }
 
+    pub(super) fn is_per_chat(&self) -> bool {
+        self.id.scope.has(Dimension::Chat)
+    }
+
     /// What a call counts for.
     #[inline]
     fn targets<'a>(&self, facets: &Facets<'a>) -> Targets<'a> {
         let key = Key::of(facets, self.id.scope);
         if self.is_per_member() && !facets.broadcast {
             Targets::Members(key, facets.members)
-        } else if self.id.scope.has(Dimension::Chat) && facets.chat == 0 {
+        } else if self.is_per_chat() && facets.chat == 0 {
             Targets::Nothing
         } else {
             // What went to everybody went to each member that is named, and counts once.

@@ -11,6 +11,7 @@ use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MA
 use crate::quota::{self, Cost, Facets, Judgement, Reading, Rule};
 use crate::wecom::cost::names_recipients;
 
+use super::declare::CHAT_API;
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
 /// The name that a refusal carries while WeCom blocks the API.
@@ -70,12 +71,20 @@ fn app_for<'a>(state: &'a State, admit: &Admit, now: Now) -> Result<&'a App, Dec
     if may_call(state, admit.caller, &admit.api) { Ok(app) } else { Err(not_allowed(state, admit, app, now)) }
 }
 
+/// Whether a limit would not see a call because nobody says which group chat it goes to.
+fn lacks_chat(state: &State, admit: &Admit) -> bool {
+    admit.api == CHAT_API && admit.ask.chat == 0 && state.meters.tells_chats_apart(CHAT_API)
+}
+
 pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>, reserved: bool) -> Decision {
     let refused = |refusal| Decision::reply(Reply::Refused(refusal));
     let app = match app_for(state, &admit, now) {
         Ok(app) => app,
         Err(decision) => return decision,
     };
+    if reserved && lacks_chat(state, &admit) {
+        return refused(Refusal::NeedsChat);
+    }
     let held = state.pendings_of.get(&admit.caller.api_key().unwrap_or(0)).copied().unwrap_or(0);
     if state.pendings.len() >= PENDINGS_MAX || held >= PENDINGS_OF_KEY_MAX {
         return refused(Refusal::Busy);

@@ -17,8 +17,8 @@ const MEMBERS_MAX: u64 = 1_000_000_000;
 /// Departments or tags in a list, or members of a chat, that one entry holds.
 const LIST_MAX: usize = 10_000;
 
-/// The API whose limits may tell the members of a group chat apart.
-const CHAT_API: &str = "appchat/send";
+/// The API whose limits may tell group chats and their members apart.
+pub(super) const CHAT_API: &str = "appchat/send";
 
 pub(super) fn learn(state: &State, app: Seq, size: Size, call: Seq, now: Now) -> Decision {
     let unchanged = Decision::reply(Reply::Done { seq: 0, changed: false });
