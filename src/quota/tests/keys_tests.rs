@@ -89,3 +89,14 @@ fn the_keys_are_counted_whatever_happens_to_them() {
     meters.switch(&profile(&[CHAT])).unwrap();
     assert_eq!(meters.keys, recount(&meters));
 }
+
+#[test]
+fn a_profile_that_keeps_a_key_for_each_chat_for_ever_is_told_from_those_that_ship() {
+    let keeps =
+        |profile: &Profile| profile.keeps_for_ever().map(|limit| limit.name.to_string()).collect::<Vec<_>>();
+    let month = "month | appchat/send | chat | calls | 30d | 9";
+    assert_eq!(keeps(&profile(&[CHAT, MEMBER, month])), ["chat"]);
+    for name in shipped_names() {
+        assert_eq!(keeps(&shipped(name, Operator::Corp).unwrap()), [""; 0], "{name}");
+    }
+}
