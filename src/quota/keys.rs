@@ -81,6 +81,7 @@ impl Meters {
 
     /// With room for fewer keys.
     #[cfg(test)]
+    #[must_use]
     pub fn with_keys_max(mut self, keys_max: usize) -> Self {
         self.keys_max = keys_max;
         self

@@ -233,7 +233,7 @@ impl Meters {
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
             self.keys += track.change(facets, &[cost], now, |count, counter| {
-                counter.take(count.span, cost.of(count.unit), now)
+                counter.take(count.span, cost.of(count.unit), now);
             });
             if track.is_per_member() {
                 // One message adds up to a thousand keys, so idle ones have to go faster than elsewhere.

@@ -177,8 +177,8 @@ impl Sliding {
         let mut mine = self.runs.iter().rev().peekable();
         let (mut here, mut there) = (0_u64, 0_u64);
         for run in other.runs.iter().rev() {
-            let bucket = other.bucket_of(run);
-            while let Some(run) = mine.next_if(|run| self.bucket_of(run) >= bucket) {
+            let bucket = other.bucket_of(*run);
+            while let Some(run) = mine.next_if(|run| self.bucket_of(**run) >= bucket) {
                 here += u64::from(run.amount);
             }
             if here >= other.settled {
@@ -195,8 +195,8 @@ impl Sliding {
     #[cold]
     fn raise(&mut self, other: &Self) {
         let mut runs: Vec<(i64, [u64; 2])> = Vec::with_capacity(self.runs.len() + other.runs.len());
-        runs.extend(self.runs.iter().map(|run| (self.bucket_of(run), [u64::from(run.amount), 0])));
-        runs.extend(other.runs.iter().map(|run| (other.bucket_of(run), [0, u64::from(run.amount)])));
+        runs.extend(self.runs.iter().map(|run| (self.bucket_of(*run), [u64::from(run.amount), 0])));
+        runs.extend(other.runs.iter().map(|run| (other.bucket_of(*run), [0, u64::from(run.amount)])));
         runs.sort_unstable_by_key(|(bucket, _)| *bucket);
         let (mut here, mut there, mut most) = (0, 0, 0);
         for (_, amounts) in runs.iter_mut().rev() {
@@ -212,7 +212,7 @@ impl Sliding {
     }
 
     #[inline]
-    fn bucket_of(&self, run: &Run) -> i64 {
+    fn bucket_of(&self, run: Run) -> i64 {
         self.base.saturating_add(i64::from(run.offset))
     }
 
