@@ -1,4 +1,5 @@
-//! What a decision about a call costs: `judge`, `take` and `settle` in nanoseconds, by number of keys and of limits.
+//! What a decision about a call costs: `judge`, `take` and `settle` in nanoseconds, by number of keys and of limits; and
+//! what a message to everybody costs, by number of members with counters of their own.
 //!
 //! `cargo bench --bench decide`. Each number is the median over rounds of a thousand calls, each of a random key.
 
@@ -94,6 +95,35 @@ fn measure(profile: &Profile, keys: u64) -> u64 {
     rounds[ROUNDS / 2]
 }
 
+/// Median nanoseconds of a judgement of a message to everybody, where so many members had a message of their own each.
+fn measure_broadcast(members: u64, cap: u64) -> u64 {
+    let mut profile = shipped("wecom-2023", Operator::Corp).unwrap();
+    for limit in &mut profile.limits {
+        limit.cap = Cap::Fixed(if limit.name.starts_with("message-member") { cap } else { 4_000_000_000 });
+    }
+    let mut meters = Meters::new(&profile).unwrap();
+    let now = Moment { tick: 1_700_000_000_000, at: 1_700_000_000_000 };
+    let message =
+        Facets { corp: 1, app: 2, api: 3, api_name: "message/send", egress_ip: 1, ..Facets::default() };
+    let hashes: Vec<u64> = (1..=members).map(|member| member.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+    for some in hashes.chunks(1_000) {
+        let facets = Facets { members: some, ..message };
+        meters.take(&facets, &Cost::CALL, now);
+        meters.settle(&facets, &Cost::CALL, &Cost::CALL, now, true);
+    }
+    let broadcast = Facets { broadcast: true, ..message };
+    let mut rounds: Vec<u64> = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        for _ in 0..CALLS {
+            assert_eq!(black_box(meters.judge(&broadcast, &Cost::CALL, 1_000, now)).is_admitted(), cap > 1);
+        }
+        rounds.push(begun.elapsed().as_nanos() as u64 / CALLS);
+    }
+    rounds.sort_unstable();
+    rounds[ROUNDS / 2]
+}
+
 fn main() {
     println!("ns for judge + take + settle");
     println!("{:<24}{:>10}{:>10}{:>10}", "keys", 1, 10, 100_000);
@@ -106,5 +136,11 @@ fn main() {
     }
     for limits in [2, 4, 6, 8, 10, 12] {
         print(&format!("{limits} limits"), &made_up(limits));
+    }
+    println!("\nns for judge of a message to everybody");
+    println!("{:<24}{:>10}{:>10}{:>10}", "members", 1, 1_000, 100_000);
+    for (name, cap) in [("wecom-2023, admitted", 4_000_000_000), ("wecom-2023, refused", 1)] {
+        let [one, some, many] = [1, 1_000, 100_000].map(|members| measure_broadcast(members, cap));
+        println!("{name:<24}{one:>10}{some:>10}{many:>10}");
     }
 }

@@ -44,10 +44,17 @@ pub(super) enum Step {
     Over,
 }
 
+/// How a call stands behind others: as these were refused, and what they need of that limit.
+#[derive(Debug, Clone)]
+pub(super) struct Behind {
+    pub(super) standing: Standing,
+    pub(super) ahead: u64,
+}
+
 /// What becomes of a call whose wait has ended.
 pub(super) enum Left {
     /// It is gone from the line; this is how it was last refused.
-    Refused(Standing),
+    Refused(Behind),
     /// The ledger is being asked, and it will be told.
     Asking,
 }
@@ -97,7 +104,7 @@ impl Line {
         }
         let latest = self.latest(spot);
         let waiter = self.remove(spot)?;
-        Some(Left::Refused(latest.unwrap_or(waiter.first)))
+        Some(Left::Refused(latest.unwrap_or(Behind { standing: waiter.first, ahead: 0 })))
     }
 
     /// Who is next, if anybody can be.
@@ -159,7 +166,7 @@ impl Line {
         if !waiter.over && standing.retry_at.is_some() {
             return None;
         }
-        self.remove(spot).map(|waiter| (waiter, Word::Refused(standing)))
+        self.remove(spot).map(|waiter| (waiter, Word::Refused(Behind { standing, ahead: 0 })))
     }
 
     /// Remembers a refusal for all whom it concerns. `due`: something has happened since.
@@ -217,7 +224,7 @@ impl Line {
             return None;
         }
         let waiter = self.remove(spot)?;
-        let latest = latest.unwrap_or_else(|| waiter.first.clone());
+        let latest = latest.unwrap_or_else(|| Behind { standing: waiter.first.clone(), ahead: 0 });
         Some((waiter, Word::Refused(latest)))
     }
 
@@ -235,7 +242,22 @@ impl Line {
 
     /// How those of these classes stand whom a new call would overtake; none: it would overtake nobody. Whoever waits
     /// for something of their own alone, or for a surprise, is not overtaken.
-    pub(super) fn behind(&self, classes: &[Priority], caller: Caller) -> Option<Standing> {
+    pub(super) fn behind(&self, classes: &[Priority], caller: Caller) -> Option<Behind> {
+        let standing = self.standing(classes, caller)?;
+        let ahead = self.ahead(&standing, classes, caller, u64::MAX);
+        Some(Behind { standing, ahead })
+    }
+
+    /// What those who came before a call need of the limit that refuses it.
+    fn ahead(&self, standing: &Standing, classes: &[Priority], caller: Caller, number: u64) -> u64 {
+        let of_limit = |waiter: &Waiter| waiter.block.is_none() && waiter.first.is_of_same_limit(standing);
+        let queues = classes.iter().flat_map(|class| &self.classes[*class as usize].queues);
+        let queues = queues.filter(|(of, _)| standing.reach == Reach::Everybody || **of == caller);
+        let earlier = queues.flat_map(|(_, queue)| queue.waiters.range(..number));
+        earlier.filter(|(_, waiter)| of_limit(waiter)).map(|(_, waiter)| waiter.first.needed).sum()
+    }
+
+    fn standing(&self, classes: &[Priority], caller: Caller) -> Option<Standing> {
         let everybody = self.block.as_ref();
         for queue in classes.iter().flat_map(|class| self.classes[*class as usize].queues.values()) {
             if queue.block.is_some() {
@@ -255,11 +277,15 @@ impl Line {
     }
 
     /// The latest refusal that concerns a call.
-    fn latest(&self, spot: Spot) -> Option<Standing> {
+    fn latest(&self, spot: Spot) -> Option<Behind> {
         let queue = self.classes[spot.class as usize].queues.get(&spot.caller)?;
         let own = queue.waiters.get(&spot.number).and_then(|waiter| waiter.block.as_ref());
         let block = own.or(queue.block.as_ref()).or(self.block.as_ref())?;
-        Some(block.standing.clone())
+        let standing = block.standing.clone();
+        let classes = &CLASSES[..=spot.class as usize];
+        let is_own = block.of == spot.number;
+        let ahead = if is_own { 0 } else { self.ahead(&standing, classes, spot.caller, spot.number) };
+        Some(Behind { standing, ahead })
     }
 }
 

@@ -29,12 +29,12 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::ledger::command::{Admit, Command, InLine, Reply, Standing};
+use crate::ledger::command::{Admit, Command, InLine, Reply};
 use crate::ledger::entry::Priority;
 use crate::ledger::{LedgerError, LedgerHandle, Seq};
 
 pub use decider::Decider;
-use line::Line;
+use line::{Behind, Line};
 use places::Places;
 pub use places::{WAITERS_KEPT, WAITERS_MAX, WAITERS_OF_KEY_MAX};
 pub use prefer::{WAIT_MAX_SECS, Wait};
@@ -124,6 +124,11 @@ struct Question {
     admit: Admit,
 }
 
+fn in_line(waits: bool, behind: Option<Behind>) -> InLine {
+    let (standing, ahead) = behind.map_or((None, 0), |behind| (Some(behind.standing), behind.ahead));
+    InLine { waits, standing: standing.map(Box::new), ahead }
+}
+
 impl<D: Decider> Admission<D> {
     /// Lines live on the runtime that this is called on.
     pub fn new(decider: D) -> Arc<Self> {
@@ -165,17 +170,17 @@ impl<D: Decider> Admission<D> {
     ) -> Result<Answer, LedgerError> {
         let (asked, wait) = (Instant::now(), ticket.wait);
         let waits = ticket.until.is_some_and(|until| asked < until);
-        let standing = self.behind(&admit, waits);
+        let behind = self.behind(&admit, waits);
         if !waits {
-            let line = InLine { waits, standing };
+            let line = in_line(waits, behind);
             let reply = self.decider.decide(make(Admit { line, ..admit })).await?;
             return Ok(Answer { reply, asked, ended: None, wait });
         }
         let question = Arc::new(Question { make, admit });
         // Watched from before it is judged, so that nothing that comes too late for that is missed.
         let room = self.decider.room();
-        let judged = standing.is_none();
-        let (reply, asked) = self.put(&question, InLine { waits, standing }).await?;
+        let judged = behind.is_none();
+        let (reply, asked) = self.put(&question, in_line(waits, behind)).await?;
         let answer = Answer { reply, asked, ended: None, wait };
         let refusal = match &answer.reply {
             Reply::Refused(refusal) => refusal.standing(),
@@ -185,7 +190,8 @@ impl<D: Decider> Admission<D> {
             None => Ok(answer),
             // Apart, so that calls which pass at once don't carry the room that waiting takes.
             Some(standing) if standing.retry_at.is_none() => {
-                Box::pin(self.refuse(&question, standing, Ended::Hopeless, answer)).await
+                let behind = Behind { standing, ahead: 0 };
+                Box::pin(self.refuse(&question, behind, Ended::Hopeless, answer)).await
             }
             Some(standing) => {
                 Box::pin(self.wait(question, ticket, Refused { standing, judged, room }, answer, gone)).await
@@ -195,7 +201,7 @@ impl<D: Decider> Admission<D> {
 
     /// For a call that waits for nothing and is put to the ledger by others: it overtakes nobody either.
     pub fn behind_others(&self, admit: Admit) -> Admit {
-        let line = InLine { waits: false, standing: self.behind(&admit, false) };
+        let line = in_line(false, self.behind(&admit, false));
         Admit { line, ..admit }
     }
 
@@ -207,7 +213,7 @@ impl<D: Decider> Admission<D> {
     }
 
     /// How those stand whom a call would overtake.
-    fn behind(&self, admit: &Admit, waits: bool) -> Option<Box<Standing>> {
+    fn behind(&self, admit: &Admit, waits: bool) -> Option<Behind> {
         if self.standing.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -217,7 +223,7 @@ impl<D: Decider> Admission<D> {
             Priority::Critical => &[Priority::Critical],
             Priority::Normal | Priority::Batch => &[Priority::Critical, Priority::Normal, Priority::Batch],
         };
-        self.lines().get(&place)?.behind(classes, admit.caller).map(Box::new)
+        self.lines().get(&place)?.behind(classes, admit.caller)
     }
 
     /// The line that a call belongs to. An app that is not there has none, and the ledger refuses its calls.

@@ -45,7 +45,7 @@ pub(super) async fn run<D: Decider>(
 }
 
 async fn ask<D: Decider>(admission: &Admission<D>, question: &Question) -> Asked {
-    admission.put(question, InLine { waits: true, standing: None }).await
+    admission.put(question, InLine { waits: true, ..InLine::default() }).await
 }
 
 async fn sleep(time: Option<Duration>) {

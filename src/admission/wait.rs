@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::ledger::LedgerError;
 use crate::ledger::command::{InLine, Reply, Standing};
 
-use super::line::{Left, Line, Spot, Step};
+use super::line::{Behind, Left, Line, Spot, Step};
 use super::queue::Waiter;
 use super::{Admission, Answer, Asked, Decider, Ended, Place, Question, Ticket, task};
 
@@ -18,7 +18,7 @@ pub(super) enum Word {
     /// The ledger's answer.
     Asked(Asked),
     /// It waits no longer, and this is how it was last refused.
-    Refused(Standing),
+    Refused(Behind),
 }
 
 impl Word {
@@ -49,7 +49,10 @@ impl<D: Decider> Admission<D> {
         let standing = refused.standing.clone();
         let mut delivery = match self.join(&question, ticket, refused) {
             Ok(delivery) => delivery,
-            Err(ended) => return self.refuse(&question, standing, ended, answer).await,
+            Err(ended) => {
+                // As it was told just now, which is its own.
+                return self.refuse(&question, Behind { standing, ahead: 0 }, ended, answer).await;
+            }
         };
         let ended = tokio::select! {
             biased;
@@ -89,12 +92,13 @@ impl<D: Decider> Admission<D> {
     pub(super) async fn refuse(
         &self,
         question: &Question,
-        standing: Standing,
+        behind: Behind,
         ended: Ended,
         answer: Answer,
     ) -> Result<Answer, LedgerError> {
-        let (reply, asked) =
-            self.put(question, InLine { waits: false, standing: Some(Box::new(standing)) }).await?;
+        let Behind { standing, ahead } = behind;
+        let line = InLine { waits: false, standing: Some(Box::new(standing)), ahead };
+        let (reply, asked) = self.put(question, line).await?;
         Ok(Answer { reply, asked, ended: Some(ended), ..answer })
     }
 

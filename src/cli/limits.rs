@@ -10,7 +10,7 @@ use crate::http::forecast;
 use crate::http::limits;
 use crate::http::usage::{UsageQuery, UsageRow, Viewer, report};
 use crate::ledger::{Command, Seq};
-use crate::quota::{Operator, Profile, Rule, TextError};
+use crate::quota::{KEYS_MAX, Limit, Operator, Profile, Rule, TextError};
 
 use super::args::{Declared, Limits};
 use super::table::table;
@@ -63,6 +63,8 @@ pub(super) async fn change(opened: &Opened, change: Limits) -> Result<Answer, Fa
             } else {
                 (profile, None)
             };
+            let warnings = own.as_deref().map(warnings).unwrap_or_default();
+            let what = std::iter::once(what).chain(warnings).collect::<Vec<_>>().join("\n");
             (Command::PutLimits { profile, operator, own }, what)
         }
         Limits::Set { corp_id, limit, cap } => {
@@ -110,10 +112,24 @@ pub(super) fn check(path: &Path) -> Result<Answer, Failure> {
     struct Checked {
         profile: String,
         limits: usize,
+        warnings: Vec<String>,
     }
     let profile = read_profile(path)?;
-    let text = format!("profile {} is sound: {} limits", profile.name, profile.limits.len());
-    Answer::new(&Checked { profile: profile.name.clone(), limits: profile.limits.len() }, text)
+    let warnings = warnings(&profile);
+    let sound = format!("profile {} is sound: {} limits", profile.name, profile.limits.len());
+    let text = std::iter::once(sound).chain(warnings.clone()).collect::<Vec<_>>().join("\n");
+    Answer::new(&Checked { profile: profile.name.clone(), limits: profile.limits.len(), warnings }, text)
+}
+
+/// What is allowed, but may not be meant.
+fn warnings(profile: &Profile) -> Vec<String> {
+    let warning = |limit: &Limit| {
+        format!(
+            "warning: limit {} keeps a counter for each chat for ever; with {KEYS_MAX} counters in all, calls that need a new one are refused. A window such as `30d` forgets",
+            limit.name
+        )
+    };
+    profile.keeps_for_ever().map(warning).collect()
 }
 
 fn parse_percents(text: &str) -> Result<Vec<u8>, Failure> {

@@ -10,7 +10,7 @@ use crate::admission::{Ticket, Wait};
 use crate::ledger::command::{Admit, Ask, Command, InLine, Outcome, Refusal, Reply as LedgerReply};
 use crate::ledger::entry::Size;
 use crate::ledger::{LedgerError, Seq};
-use crate::quota::Reading;
+use crate::quota::{KEYS, KEYS_IN_WORDS, Reading};
 use crate::wecom::catalogue::Credential;
 use crate::wecom::client::{Method, Request, Response, SendError};
 use crate::wecom::errcodes;
@@ -226,11 +226,14 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
             let Reading { limit, rule, cap, used, window, .. } = reading;
             let wait = retry_at.map(|at| seconds_until(at, tick).max(1));
             let when = wait.map_or_else(|| "never".to_owned(), |wait| format!("in {wait} s"));
-            let detail = format!(
+            let mut detail = format!(
                 "limit {limit} for {}: {used} of {cap} used ({window}){}, nothing was sent; room again {when}",
                 call.api,
                 rule.in_words()
             );
+            if **limit == *KEYS {
+                detail = format!("{detail} at the earliest: {KEYS_IN_WORDS}");
+            }
             let [policy, state] = rate_limit_headers(reading, tick);
             let outgoing =
                 own(Reply::over_limit(&detail)).header("ratelimit-policy", policy).header("ratelimit", state);
@@ -249,7 +252,7 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
             Outgoing::own(&Reply::try_again("too many calls wait for their outcome; nothing was sent"))
                 .header("retry-after", "1")
         }
-        Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
+        Refusal::NeedsChat | Refusal::NoCredential | Refusal::CredentialUnavailable { .. } => {
             Outgoing::own(&Reply::try_again("no access_token for this app; nothing was sent"))
         }
     }

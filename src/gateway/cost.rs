@@ -231,6 +231,7 @@ fn size(lesson: Lesson, app: &App, hasher: &Hasher<'_>) -> Option<Size> {
         Lesson::AppScope { agent_id, users, parties, tags } => (app.agent_id == agent_id.to_string())
             .then_some(Size::Scope { users: users.len() as u64, parties, tags })?,
         Lesson::Joined { departments } => Size::Joined { departments: departments.len() as u64 },
+        Lesson::Moved { departments } => Size::Moved { into: departments },
         Lesson::DepartmentsChanged => Size::DepartmentsChanged,
         Lesson::TagsChanged => Size::TagsChanged,
         Lesson::ChatsChanged => Size::ChatsChanged,

@@ -17,7 +17,7 @@ use crate::ledger::{Command, Reply, Seq};
 use crate::quota::{Reading, Rule};
 
 use super::order::NewCall;
-use super::params;
+use super::params::{self, invalid_body};
 use super::present::{self, Present};
 use super::problem::{self, Problem};
 use super::{HttpState, authenticate, body, many, once};
@@ -229,6 +229,9 @@ fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
         Refusal::Unauthorized(Unauthorized::NotAllowed) => {
             Problem::new(&problem::NOT_ALLOWED, "this API key may not call this API for this app")
         }
+        Refusal::NeedsChat => invalid_body(
+            "a limit counts appchat/send for each group chat: say which one, its chatid, as chat in recipients or in cost",
+        ),
         Refusal::Busy => Problem::new(&problem::BUSY, "too many calls are without an outcome").retry_after(1),
         Refusal::RemembersTooMuch { retry_at } => {
             let what = "too many requests with an Idempotency-Key are remembered, of 24 hours; without one it goes on";

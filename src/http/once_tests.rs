@@ -9,7 +9,7 @@ use super::tests::{APPS, Answer, World};
 use crate::ledger::Kind;
 use crate::ledger::command::{Command, Outcome};
 use crate::ledger::entry::{Body, CallPending, Scope};
-use crate::quota::Operator;
+use crate::quota::{Operator, Profile};
 
 impl World {
     async fn post_once(&self, idempotency_key: &str, api_key: &str, body: &Value) -> Answer {
@@ -249,6 +249,52 @@ async fn a_robot_that_a_client_speaks_as_counts_with_what_the_gateway_sends_as_i
 }
 
 #[tokio::test]
+async fn a_limit_per_group_chat_counts_what_is_reserved_by_cost_or_refuses_it_aloud() {
+    let world = World::new().await;
+    let order = |members: Value| {
+        let mut body = json!({"app": APPS[0], "api": "appchat/send"});
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        body
+    };
+    let by_cost = order(json!({"cost": {"person_times": 5}}));
+    assert_eq!(
+        world.post("/v1/calls", &world.admin, &by_cost).await.status,
+        201,
+        "no limit asks for the chat"
+    );
+    let profile = "name = \"own\"\n[[limit]]\nname = \"chat-minute\"\napis = [\"appchat/send\"]\n\
+                   scope = [\"corp\", \"chat\"]\nunit = \"calls\"\nwindow = \"60s\"\ncap = 3\nsource = \"made up\"\n";
+    let own = Box::new(Profile::from_toml(profile).unwrap());
+    let (profile, operator) = (own.name.clone(), Operator::Corp);
+    world.act(Command::PutLimits { profile, operator, own: Some(own) }).await;
+    for unnamed in [&by_cost, &order(json!({"cost": {}})), &order(json!({}))] {
+        let refused = world.post("/v1/calls", &world.admin, unnamed).await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        assert!(refused.text.contains("chatid"), "{}", refused.text);
+        let checked = world.post("/v1/calls/check", &world.admin, unnamed).await;
+        assert_eq!(checked.body["would"], "refuse", "{}", checked.text);
+    }
+    let of_chat = [
+        order(json!({"cost": {"person_times": 5, "chat": "chat17"}})),
+        order(json!({"cost": {"chat": " chat17 "}})),
+        order(json!({"recipients": {"chat": "chat17"}})),
+    ];
+    let mut people = Vec::new();
+    for body in &of_chat {
+        let answer = world.post("/v1/calls", &world.admin, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        people.push(world.pending(&answer.body).await.cost.person_times);
+    }
+    assert_eq!(people, [5, 100, 100]);
+    let refused = world.post("/v1/calls", &world.admin, &of_chat[0]).await;
+    assert_eq!((refused.problem(), &refused.body["limit"]), ((429, "limit-exceeded"), &json!("chat-minute")));
+    let other = order(json!({"cost": {"person_times": 5, "chat": "chat18"}}));
+    assert_eq!(world.post("/v1/calls", &world.admin, &other).await.status, 201);
+    let message = order(json!({"api": "message/send", "cost": {"person_times": 5}}));
+    assert_eq!(world.post("/v1/calls", &world.admin, &message).await.status, 201, "it goes to no chat");
+}
+
+#[tokio::test]
 async fn recipients_that_can_not_be_read_are_refused() {
     let world = World::new().await;
     let head = world.state.ledger.head();
@@ -261,6 +307,8 @@ async fn recipients_that_can_not_be_read_are_refused() {
         json!({"recipients": {"robot": "r"}}),
         json!({"api": "appchat/send", "recipients": {"touser": "a"}}),
         json!({"api": "appchat/send", "recipients": {"touser": "a", "chat": "c"}}),
+        json!({"cost": {"chat": "c"}}),
+        json!({"api": "appchat/send", "cost": {"chat": ""}}),
         json!({"api": "webhook/send"}),
         json!({"api": "webhook/send", "cost": {}}),
         json!({"api": "webhook/send", "recipients": {"chat": "c"}}),

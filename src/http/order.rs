@@ -61,6 +61,8 @@ struct NewCost {
     person_times: Option<u64>,
     accounts: Option<u64>,
     domains: Option<u64>,
+    /// The group chat that `appchat/send` goes to.
+    chat: Option<String>,
 }
 
 impl NewCall<'_> {
@@ -140,7 +142,10 @@ fn ask(
         (Some(recipients), None) => to_recipients(state, corp_id, api, recipients),
         (None, _) if api == ROBOT_API => Err(invalid_body(ROBOT_ADVICE)),
         (None, cost) => {
-            let most = of_demand(state, corp_id, api, &cost::demand(api, Some(b"")));
+            let most = match cost.as_ref().and_then(|cost| cost.chat.as_ref()) {
+                None => of_demand(state, corp_id, api, &cost::demand(api, Some(b""))),
+                Some(chat) => of_demand(state, corp_id, api, &to_chat(api, chat)?),
+            };
             let most = Ask { unread: most.unread.map(|_| "not_given"), ..most };
             cost.map_or(Ok(most.clone()), |cost| said(most, &cost))
         }
@@ -149,7 +154,7 @@ fn ask(
 
 /// What the client says, in place of the most that such a call takes.
 fn said(most: Ask, cost: &NewCost) -> Result<Ask, Problem> {
-    let NewCost { person_times, accounts, domains } = *cost;
+    let NewCost { person_times, accounts, domains, .. } = *cost;
     if [person_times, accounts, domains].iter().flatten().any(|amount| *amount > COST_MAX) {
         return Err(invalid_body(format!("a cost is at most {COST_MAX}")));
     }
@@ -186,9 +191,7 @@ fn to_recipients(
             let body = json!({"touser": touser, "toparty": toparty, "totag": totag}).to_string();
             cost::demand(api, Some(body.as_bytes()))
         }
-        ("appchat/send", Some(chat), None) if !members && !chat.is_empty() => {
-            Demand { to: cost::To::Chat(chat), ..Demand::default() }
-        }
+        ("appchat/send", Some(chat), None) if !members => to_chat(api, &chat)?,
         (ROBOT_API, None, Some(robot)) if !members && !robot.is_empty() => {
             let chat = state.vault.robot_hash(&state.ledger.ledger_id(), &robot);
             return Ok(Ask { chat, ..Ask::default() });
@@ -205,12 +208,24 @@ fn to_recipients(
     Ok(of_demand(state, corp_id, api, &demand))
 }
 
+/// What its message in a group chat takes: read off the body that it would have.
+fn to_chat(api: &str, chat: &str) -> Result<Demand, Problem> {
+    let demand = cost::demand(api, Some(json!({"chatid": chat}).to_string().as_bytes()));
+    match demand.to {
+        cost::To::Chat(_) => Ok(demand),
+        _ => Err(invalid_body(advice(api))),
+    }
+}
+
 fn advice(api: &str) -> String {
     match api {
         "message/send" | "linkedcorp/message/send" => {
             format!("recipients of {api} are touser, toparty and totag")
         }
-        "appchat/send" => "recipients of appchat/send are those of a group chat: chat, its chatid".to_owned(),
+        "appchat/send" => {
+            "recipients of appchat/send are those of a group chat: chat, its chatid (at most 128 bytes)"
+                .to_owned()
+        }
         ROBOT_API => ROBOT_ADVICE.to_owned(),
         api => format!("{api} has no recipients here; say what it takes with cost, or nothing"),
     }

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::ledger::canonical::instant;
 use crate::ledger::entry::{PenaltyLevel, Seq};
 use crate::ledger::{LedgerHandle, State};
-use crate::quota::{Reading, Rule, Window};
+use crate::quota::{KEYS, KEYS_IN_WORDS, Reading, Rule, Window};
 
 use super::problem::{self, Problem};
 
@@ -58,6 +58,7 @@ pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Pr
     let Reading { limit, rule, used, cap, remaining, window, resets_at, .. } = reading;
     let retry = retry_at.map(|tick| present.instant(tick));
     let advice = match &retry {
+        Some(retry) if **limit == *KEYS => format!("{KEYS_IN_WORDS}; try again at {retry}"),
         Some(retry) => format!("try again at {retry}"),
         None if *cap == 0 && *rule == Rule::Share => {
             "the share of so small a limit comes to 0: an operator has to raise it".to_owned()

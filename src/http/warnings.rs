@@ -78,7 +78,17 @@ async fn of_limits(ledger: &LedgerHandle) -> Result<Vec<Warning>, Problem> {
     let blocks = penalties::report(ledger, None).await?.penalties;
     let blocks = blocks.iter().filter(|row| matches!(row.state, Phase::Blocked | Phase::Trying));
     let used_up = usage::used_up(ledger, WARNINGS_MAX).await?;
-    Ok(blocks.map(blocked).chain(used_up.iter().map(spent)).take(WARNINGS_MAX).collect())
+    let keys = ledger.read(|state, _| state.meters.many_keys()).await.map_err(Problem::from)?;
+    let warnings =
+        keys.map(many_keys).into_iter().chain(blocks.map(blocked)).chain(used_up.iter().map(spent));
+    Ok(warnings.take(WARNINGS_MAX).collect())
+}
+
+fn many_keys((kept, most): (usize, usize)) -> Warning {
+    let advice = format!(
+        "{kept} of {most} counters are in use; with all of them, calls that need a new one are refused: see docs/limits.md, \"How many keys\""
+    );
+    Warning { app: None, what: "many_keys", errcode: None, advice }
 }
 
 fn blocked(row: &PenaltyRow) -> Warning {

@@ -6,7 +6,7 @@ mod limits;
 
 use std::sync::Arc;
 
-use crate::quota::{Cost, Moment};
+use crate::quota::{Cost, KEYS, Moment};
 
 use super::command::RefusalKey;
 use super::directory::{ApiKey, App, Corp, Credential, Directory};
@@ -338,4 +338,7 @@ fn refused(state: &mut State, entry: &Entry, x: &CallRefused) {
         rule: x.rule,
     };
     state.refused.insert(key, second);
+    if x.limit == KEYS {
+        state.meters.make_room(moment(entry, 0));
+    }
 }

@@ -379,6 +379,8 @@ pub enum Refusal {
     NoCredential,
     /// Too many calls without an outcome.
     Busy,
+    /// A limit counts for each group chat, and the client does not say which one its call goes to.
+    NeedsChat,
     /// Too many requests are remembered that may come again.
     RemembersTooMuch {
         /// When the first of them is forgotten.

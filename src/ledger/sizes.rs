@@ -43,7 +43,7 @@ pub struct Sizes {
 struct CorpSizes {
     /// What each app can see.
     views: BTreeMap<Seq, View>,
-    /// How often a member may have come into a department, since the ledger began.
+    /// How often a new member may have come into a department, since the ledger began.
     joined: u64,
 }
 
@@ -161,7 +161,7 @@ impl Sizes {
         match size {
             // Nothing is known that could have grown.
             Size::Joined { .. } => !views.any(View::grows),
-            Size::DepartmentsChanged => !views.any(View::has_learned_departments),
+            Size::Moved { .. } | Size::DepartmentsChanged => !views.any(View::has_learned_departments),
             Size::TagsChanged => !views.any(View::has_learned_tags),
             Size::ChatsChanged => !views.any(View::has_chats),
             Size::ScopesChanged => !views.any(View::has_scope),
@@ -223,10 +223,11 @@ impl Sizes {
             | Size::TagsChanged
             | Size::ChatsChanged
             | Size::ScopesChanged
+            | Size::Moved { .. }
             | Size::TagGrown { .. }
             | Size::ChatGrown { .. } => {
                 let views = of.views.values_mut();
-                views.for_each(|view| change(view, &mut |view| view.outdated(size, hashes_room)));
+                views.for_each(|view| change(view, &mut |view| view.outdated(size, when, hashes_room)));
             }
             _ => {
                 let view = of.views.entry(app).or_default();

@@ -133,6 +133,19 @@ impl Counter {
         }
     }
 
+    /// Raises what settled here to what settled there, wherever that is more.
+    #[inline]
+    pub(super) fn cover(&mut self, other: &Self, span: Span, now: When<'_>) {
+        match (self, other, span) {
+            (Self::Sliding(counter), Self::Sliding(other), _) => counter.cover(other),
+            (Self::Periods(counter), Self::Periods(other), Span::Calendar(calendar)) => {
+                counter.cover(other, calendar, now);
+            }
+            (Self::Plain(counter), Self::Plain(other), _) => counter.cover(other),
+            _ => {}
+        }
+    }
+
     /// Takes back what had settled, where nothing else does.
     pub(super) fn lower(&mut self, span: Span, amount: u64) {
         if let (Self::Plain(counter), Span::Total) = (self, span) {

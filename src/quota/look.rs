@@ -25,6 +25,8 @@ pub(super) struct Look<'a> {
     pub(super) active: &'a ActiveLimit,
     pub(super) count: &'a Count,
     pub(super) counters: Counters<'a>,
+    /// In flight on top of what the counters have, as part of `used`: for a member who is not looked at by himself.
+    pub(super) aloft: u64,
     pub(super) needed: u64,
     pub(super) used: u64,
     pub(super) bound: Bound,
@@ -61,14 +63,35 @@ impl Look<'_> {
 
     pub(super) fn retry_at(&self, now: When<'_>) -> Option<i64> {
         let room = self.allowed.checked_sub(self.needed)?;
-        let falls_to = self.counters.falls_to(room, self.count.span, now);
-        let settled = self.used.saturating_sub(self.counters.in_flight());
+        let falls_to = self.falls_to(room, now);
+        let settled = self.used.saturating_sub(self.in_flight());
         if self.free_if_ok && settled <= room {
             // Calls in flight alone stand in the way, and nobody knows that they will count.
             let soon = now.tick.saturating_add(FREE_SOON_MS);
             return Some(falls_to.map_or(soon, |at| at.min(soon)));
         }
         falls_to
+    }
+
+    fn falls_to(&self, room: u64, now: When<'_>) -> Option<i64> {
+        let span = self.count.span;
+        match room.checked_sub(self.aloft) {
+            Some(room) => self.counters.falls_to(room, span, now),
+            None => self.empties(now),
+        }
+    }
+
+    fn empties(&self, now: When<'_>) -> Option<i64> {
+        let empties = self.counters.empties(self.count.span, now);
+        if self.aloft == 0 {
+            return empties;
+        }
+        let freed = self.count.span.freed_if_settled(now);
+        empties.zip(freed).map(|(empties, freed)| empties.max(freed))
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.counters.in_flight().saturating_add(self.aloft)
     }
 
     fn reading_of(&self, bound: Bound, now: When<'_>) -> Reading {
@@ -79,10 +102,10 @@ impl Look<'_> {
             unit: limit.unit,
             cap: bound.cap,
             used: self.used,
-            in_flight: self.counters.in_flight(),
+            in_flight: self.in_flight(),
             remaining: bound.cap.saturating_sub(self.used),
             window: limit.window,
-            resets_at: self.counters.empties(self.count.span, now),
+            resets_at: self.empties(now),
         }
     }
 
@@ -108,6 +131,28 @@ impl Look<'_> {
             resets_at: reading.resets_at.zip(freed).map(|(resets_at, freed)| resets_at.max(freed)),
             ..reading
         }
+    }
+
+    /// The same for a call that passes after others, which need `ahead` of the limit and pass at `after` at the earliest.
+    pub(super) fn refusal_behind(&self, ahead: u64, after: i64, now: When<'_>) -> Refusal {
+        let refusal = self.refusal(now);
+        let all = Self { needed: self.needed.saturating_add(ahead), ..*self };
+        let retry_at = if self.needed > self.allowed {
+            None
+        } else if all.passes() {
+            Some(after)
+        } else if all.needed <= self.allowed {
+            all.retry_at(now)
+        } else {
+            // Not together with them: when they have left, if they settle as soon as they pass.
+            self.count.span.freed_if_settled(When { tick: after, ..now })
+        };
+        let reading = refusal.reading;
+        // What is spoken for is not there for this call; more than the cap nobody has.
+        let used = self.used.saturating_add(ahead).min(reading.cap).max(self.used);
+        let remaining = reading.cap.saturating_sub(used);
+        let retry_at = retry_at.map(|retry_at| retry_at.max(after));
+        Refusal { reading: Reading { used, remaining, ..reading }, retry_at, ..refusal }
     }
 
     pub(super) fn refusal(&self, now: When<'_>) -> Refusal {

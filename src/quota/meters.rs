@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use super::active::{ActiveLimit, Settings};
 use super::eras::{Eras, When};
 use super::facets::{Cost, Facets, Moment};
+use super::keys::KEYS_MAX;
 use super::layout::{Layout, Owns};
 use super::limit::Limit;
 use super::look::{Call, Look};
 use super::plan::{Plan, Use};
 use super::profile::{Profile, ProfileError};
-use super::reading::{Filter, Judgement, Reading, Usage};
+use super::reading::{Filter, Judgement, Reading, Refusal, Usage};
 use super::track::{PRUNE_STEP, Track};
 use super::usage::Show;
 use super::verdict::Verdict;
@@ -39,13 +40,18 @@ pub struct Meters {
     pub(super) owns: Owns,
     /// Percent of every limit without its own number that only critical calls may use.
     pub(super) reserve: u8,
-    tracks: Vec<Track>,
+    pub(super) tracks: Vec<Track>,
     /// The latest tick that was the present.
     tick: i64,
     eras: Eras,
     /// Follows from the limits and the own rules.
     #[serde(skip)]
-    plan: Plan,
+    pub(super) plan: Plan,
+    /// Of all tracks.
+    #[serde(skip)]
+    pub(super) keys: usize,
+    #[serde(skip)]
+    pub(super) keys_max: usize,
 }
 
 /// Which way a declaration goes.
@@ -76,6 +82,8 @@ impl Meters {
             tick: i64::MIN,
             eras: Eras::default(),
             plan: Plan::default(),
+            keys: 0,
+            keys_max: KEYS_MAX,
         };
         meters.lay_out();
         Ok(meters)
@@ -88,10 +96,11 @@ impl Meters {
         let mut old = std::mem::replace(&mut self.tracks, tracks);
         for track in &mut self.tracks {
             if let Some(old) = old.iter_mut().find(|old| old.id == track.id) {
-                track.inherit(old);
+                track.inherit(old, When { tick: self.tick, eras: &self.eras });
             }
         }
         self.plan = Plan::new(&self.tracks, uses);
+        self.keys = self.tracks.iter().map(|track| track.rows.len()).sum();
     }
 
     /// The name of the active profile.
@@ -115,12 +124,40 @@ impl Meters {
         stops.any(|stop| self.tracks[stop.track].is_per_member())
     }
 
+    /// Whether a limit in force counts calls of an API for each group chat.
+    pub fn tells_chats_apart(&self, api_name: &str) -> bool {
+        let mut stops = self.plan.route(api_name).iter().filter(|stop| stop.is_for(api_name));
+        stops.any(|stop| !stop.judged.is_empty() && self.tracks[stop.track].is_per_chat())
+    }
+
     /// Whether a call may go out now, against every limit that it matches, all or nothing. Changes nothing.
     pub fn judge(&self, facets: &Facets<'_>, cost: &Cost, account_cap: u64, now: Moment) -> Judgement {
         let now = self.latest(now);
         let mut verdict = Verdict::default();
         self.look(&Call { facets, cost, account_cap, now }, &mut |limit, look| verdict.add(limit, look, now));
-        verdict.judgement(now)
+        match verdict.judgement(now) {
+            refused @ Judgement::Refused(_) => refused,
+            admitted => self.without_room(facets, cost, now).map_or(admitted, Judgement::Refused),
+        }
+    }
+
+    /// How a limit, or an own rule on top of it, refuses a call that passes after others: these need `ahead` of it, and pass
+    /// at `after` at the earliest. None: it has nothing to do with the call.
+    pub fn refusal_behind(
+        &self,
+        (facets, cost, account_cap): (&Facets<'_>, &Cost, u64),
+        (limit, own): (&str, bool),
+        (ahead, after): (u64, i64),
+        now: Moment,
+    ) -> Option<Refusal> {
+        let now = self.latest(now);
+        let mut refusal = None;
+        self.look(&Call { facets, cost, account_cap, now }, &mut |_, look| {
+            if *look.active.limit.name == *limit && look.is_own() == own {
+                refusal = Some(look.refusal_behind(ahead, after, now));
+            }
+        });
+        refusal
     }
 
     /// All limits that have to do with a call, as they stand without it: of a limit per member, the fullest member. Own
@@ -199,23 +236,25 @@ impl Meters {
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
-            track
-                .change(facets, &[cost], |count, counter| counter.take(count.span, cost.of(count.unit), now));
+            self.keys += track.change(facets, &[cost], now, |count, counter| {
+                counter.take(count.span, cost.of(count.unit), now);
+            });
             if track.is_per_member() {
                 // One message adds up to a thousand keys, so idle ones have to go faster than elsewhere.
-                track.prune(now, 2 * facets.members.len());
+                self.keys -= track.prune(now, 2 * facets.members.len());
             }
         }
     }
 
     /// A call was posted: what was `reserved` is no longer in flight, and what it turned out to cost counts from `when`, the latest moment at which it can have reached WeCom. `ok`: WeCom answered errcode 0.
     pub fn settle(&mut self, facets: &Facets<'_>, reserved: &Cost, posted: &Cost, when: Moment, ok: bool) {
-        let when = When { tick: when.tick, eras: &self.eras };
+        let now = When { tick: self.tick, eras: &self.eras };
+        let when = When { tick: when.tick, ..now };
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
             let track = &mut self.tracks[stop.track];
             let free = ok && track.id.free.matches(name);
-            track.change(facets, &[reserved, posted], |count, counter| {
+            self.keys += track.change(facets, &[reserved, posted], now, |count, counter| {
                 let posted = if free { 0 } else { posted.of(count.unit) };
                 counter.settle(count.span, reserved.of(count.unit), posted, when);
             });
@@ -224,10 +263,11 @@ impl Meters {
 
     /// A call has expired: nobody knows how it ended, so it counts as reserved, and may still be running. `when` as above.
     pub fn expire(&mut self, facets: &Facets<'_>, reserved: &Cost, when: Moment) {
-        let when = When { tick: when.tick, eras: &self.eras };
+        let now = When { tick: self.tick, eras: &self.eras };
+        let when = When { tick: when.tick, ..now };
         let name = facets.api_name;
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
+            self.keys += self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
                 counter.expire(count.span, reserved.of(count.unit), when);
             });
         }
@@ -236,8 +276,9 @@ impl Meters {
     /// A call was voided: it never reached WeCom.
     pub fn give_back(&mut self, facets: &Facets<'_>, reserved: &Cost) {
         let name = facets.api_name;
+        let now = When { tick: self.tick, eras: &self.eras };
         for stop in self.plan.route(name).iter().filter(|stop| stop.is_for(name)) {
-            self.tracks[stop.track].change(facets, &[reserved], |count, counter| {
+            self.keys += self.tracks[stop.track].change(facets, &[reserved], now, |count, counter| {
                 counter.give_back(reserved.of(count.unit));
             });
         }
@@ -250,11 +291,8 @@ impl Meters {
         let now = When { tick: self.tick, eras: &self.eras };
         let named = !facets.api_name.is_empty();
         let cost = if named { *cost } else { Cost { calls: 0, ..*cost } };
-        let counts = |track: &&mut Track| {
-            facets.knows(track.id.scope) && (!named || track.id.set.matches(facets.api_name))
-        };
-        for track in self.tracks.iter_mut().filter(counts) {
-            track.change(facets, &[&cost], |count, counter| match declared {
+        for track in self.tracks.iter_mut().filter(|track| track.is_declared(facets)) {
+            self.keys += track.change(facets, &[&cost], now, |count, counter| match declared {
                 Declared::Used => counter.settle(count.span, 0, cost.of(count.unit), now),
                 Declared::Corrected => counter.lower(count.span, cost.of(count.unit)),
             });
@@ -304,10 +342,14 @@ impl Meters {
     /// Drops keys that are idle, a few hundred per call, going round. Never changes a judgement. Called once for
     /// about every hundred calls taken, it keeps the number of idle keys a small part of the whole.
     pub fn prune(&mut self, now: Moment) {
+        self.prune_by(now, PRUNE_STEP);
+    }
+
+    pub(super) fn prune_by(&mut self, now: Moment, step: usize) {
         self.present(now);
         let now = When { tick: self.tick, eras: &self.eras };
         for track in &mut self.tracks {
-            track.prune(now, PRUNE_STEP);
+            self.keys -= track.prune(now, step);
         }
     }
 
@@ -354,8 +396,21 @@ impl From<Saved> for Meters {
     fn from(saved: Saved) -> Self {
         let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, tick, eras } = saved;
         let plan = Plan::default();
-        let mut meters =
-            Self { profile, zone_minutes, limits, parked, owns, reserve, tracks, tick, eras, plan };
+        let (keys, keys_max) = (0, KEYS_MAX);
+        let mut meters = Self {
+            profile,
+            zone_minutes,
+            limits,
+            parked,
+            owns,
+            reserve,
+            tracks,
+            tick,
+            eras,
+            plan,
+            keys,
+            keys_max,
+        };
         meters.lay_out();
         meters
     }

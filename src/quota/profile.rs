@@ -85,6 +85,14 @@ impl Profile {
         fault.map_or(Ok(()), |fault| Err(fault.error))
     }
 
+    /// Limits that keep a counter for ever for each thing that calls name, of which there may be any number.
+    pub fn keeps_for_ever(&self) -> impl Iterator<Item = &Limit> {
+        let keeps = |limit: &&Limit| {
+            limit.window == Window::Total && limit.scope.has(Dimension::Chat) && !limit.apis.is_empty()
+        };
+        self.limits.iter().filter(keeps)
+    }
+
     fn fault(&self) -> Option<Fault> {
         let of_profile = |field, error| Some(Fault { limit: None, field, error });
         if !is_name(&self.name) {

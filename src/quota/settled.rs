@@ -87,6 +87,38 @@ impl Periods {
         self.recent.add(amount, tick);
     }
 
+    /// Raises what counts since each tick to what does so in `other`, where that is more.
+    pub(super) fn cover(&mut self, other: &Self, calendar: Calendar, when: When<'_>) {
+        let mut there = 0_u64;
+        let covers = other.cells.iter().rev().all(|cell| {
+            there = there.saturating_add(cell.amount);
+            self.settled(cell.until) >= there
+        });
+        if covers {
+            return;
+        }
+        let mine = self.cells.iter().map(|cell| (cell.until, [cell.amount, 0]));
+        let theirs = other.cells.iter().map(|cell| (cell.until, [0, cell.amount]));
+        let mut both: Vec<(i64, [u64; 2])> = mine.chain(theirs).collect();
+        both.sort_unstable_by_key(|(until, _)| *until);
+        let (mut here, mut there, mut most) = (0_u64, 0_u64, 0);
+        let mut cells: Vec<Cell> = Vec::with_capacity(both.len());
+        for (until, [mine, theirs]) in both.into_iter().rev() {
+            here = here.saturating_add(mine);
+            there = there.saturating_add(theirs);
+            let amount = here.max(there).saturating_sub(most);
+            if amount > 0 {
+                cells.push(Cell { until, amount });
+            }
+            most = here.max(there);
+        }
+        cells.reverse();
+        while cells.len() > CELLS_MAX {
+            compact(&mut cells, calendar, when);
+        }
+        self.cells = cells.into_boxed_slice();
+    }
+
     /// Forgets what is older than any period, so that nothing is missing by whatever a clock may show.
     pub(super) fn trim(&mut self, calendar: Calendar, tick: i64) {
         if self.cells.first().is_some_and(|cell| cell.is_over(calendar, tick)) {
@@ -155,6 +187,10 @@ impl Plain {
             self.total = self.total.saturating_add(amount);
             self.recent.add(amount, tick);
         }
+    }
+
+    pub(super) fn cover(&mut self, other: &Self) {
+        self.total = self.total.max(other.total);
     }
 
     pub(super) fn lower(&mut self, amount: u64) {

@@ -149,7 +149,11 @@ impl Sliding {
             self.settled = self.settled.saturating_add(u64::from(last.add(amount)));
             return;
         }
-        let offset = self.offset(grid.bucket(tick));
+        self.add(grid.bucket(tick), amount);
+    }
+
+    fn add(&mut self, bucket: i64, amount: u32) {
+        let offset = self.offset(bucket);
         let after = self.runs.iter().rposition(|run| run.offset <= offset);
         let added = match after.map(|i| &mut self.runs[i]) {
             Some(run) if run.offset == offset => run.add(amount),
@@ -160,6 +164,56 @@ impl Sliding {
             }
         };
         self.settled = self.settled.saturating_add(u64::from(added));
+    }
+
+    /// Raises what counts from each bucket on to what does so in `other`, where that is more.
+    pub(super) fn cover(&mut self, other: &Self) {
+        if !self.covers(other) {
+            self.raise(other);
+        }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let mut mine = self.runs.iter().rev().peekable();
+        let (mut here, mut there) = (0_u64, 0_u64);
+        for run in other.runs.iter().rev() {
+            let bucket = other.bucket_of(*run);
+            while let Some(run) = mine.next_if(|run| self.bucket_of(**run) >= bucket) {
+                here += u64::from(run.amount);
+            }
+            if here >= other.settled {
+                return true; // The usual case: nothing older can be more.
+            }
+            there += u64::from(run.amount);
+            if here < there {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[cold]
+    fn raise(&mut self, other: &Self) {
+        let mut runs: Vec<(i64, [u64; 2])> = Vec::with_capacity(self.runs.len() + other.runs.len());
+        runs.extend(self.runs.iter().map(|run| (self.bucket_of(*run), [u64::from(run.amount), 0])));
+        runs.extend(other.runs.iter().map(|run| (other.bucket_of(*run), [0, u64::from(run.amount)])));
+        runs.sort_unstable_by_key(|(bucket, _)| *bucket);
+        let (mut here, mut there, mut most) = (0, 0, 0);
+        for (_, amounts) in runs.iter_mut().rev() {
+            here += amounts[0];
+            there += amounts[1];
+            amounts[0] = here.max(there) - most;
+            most += amounts[0];
+        }
+        *self = Self { in_flight: self.in_flight, ..Self::default() };
+        for (bucket, [amount, _]) in runs.into_iter().filter(|(_, [amount, _])| *amount > 0) {
+            self.add(bucket, u32::try_from(amount).unwrap_or(u32::MAX));
+        }
+    }
+
+    #[inline]
+    fn bucket_of(&self, run: Run) -> i64 {
+        self.base.saturating_add(i64::from(run.offset))
     }
 
     /// The offset of a bucket; moves the base where it must. Where offsets cannot span the distance, which takes

@@ -1,6 +1,7 @@
 //! The counters that share a key and count the same APIs, so that one lookup serves them all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::active::{ActiveLimit, Own};
 use super::apis::{ApiSet, Apis};
 use super::counter::{Counter, Counters, Span};
+use super::crest::{Crest, LOOKS};
 use super::eras::When;
 use super::facets::{Cost, Facets};
 use super::key::Key;
@@ -38,7 +40,11 @@ pub(super) struct Count {
 }
 
 /// One counter for each count of the track, in their order.
-type Row = Box<[Counter]>;
+pub(super) type Row = Box<[Counter]>;
+
+pub(super) fn fresh(counts: &[Count]) -> Row {
+    counts.iter().map(|count| Counter::new(count.span)).collect()
+}
 
 /// The keys of a call.
 #[derive(Clone, Copy)]
@@ -59,13 +65,16 @@ pub(super) struct Track {
     /// Ordered, so that everything about it is deterministic, pruning can go on where it stopped, and there is no
     /// moment at which a whole table is rehashed.
     pub(super) rows: BTreeMap<Key, Row>,
+    /// Of a limit per member, the fullest of those whose keys differ in nothing else, by the key for everybody.
+    crests: BTreeMap<Key, Crest>,
     /// The last key that pruning looked at.
     pruned: Option<Key>,
 }
 
 impl Track {
     pub(super) fn new(id: TrackId, owners: BTreeMap<u64, Own>) -> Self {
-        Self { id, counts: Vec::new(), owners, rows: BTreeMap::new(), pruned: None }
+        let (rows, crests) = (BTreeMap::new(), BTreeMap::new());
+        Self { id, counts: Vec::new(), owners, rows, crests, pruned: None }
     }
 
     /// The place of a count; it is added if it is not there.
@@ -94,13 +103,17 @@ impl Track {
         self.id.scope.has(Dimension::Member)
     }
 
+    pub(super) fn is_per_chat(&self) -> bool {
+        self.id.scope.has(Dimension::Chat)
+    }
+
     /// What a call counts for.
     #[inline]
     fn targets<'a>(&self, facets: &Facets<'a>) -> Targets<'a> {
         let key = Key::of(facets, self.id.scope);
         if self.is_per_member() && !facets.broadcast {
             Targets::Members(key, facets.members)
-        } else if self.id.scope.has(Dimension::Chat) && facets.chat == 0 {
+        } else if self.is_per_chat() && facets.chat == 0 {
             Targets::Nothing
         } else {
             // What went to everybody went to each member that is named, and counts once.
@@ -121,7 +134,7 @@ impl Track {
         if self.ignores(call.facets.api_key) || !stop.judged.iter().any(takes) {
             return;
         }
-        self.rows_of(call.facets, |own, everybody| {
+        self.rows_of(call.facets, |own, everybody, crest| {
             for judged in &stop.judged {
                 let count = &self.counts[judged.counter];
                 if call.cost.of(count.unit) == 0 || !judged.is_for(call.facets.api_name) {
@@ -129,7 +142,9 @@ impl Track {
                 }
                 let counter = |row: Option<&'a Row>| row.and_then(|row| row.get(judged.counter));
                 let counters = Counters(counter(own), counter(everybody));
-                see(judged.limit, &self.one_look(&limits[judged.limit], count, counters, reserve, call));
+                let aloft = crest.map_or(0, |crest| crest.in_flight(judged.counter));
+                let look = self.one_look(&limits[judged.limit], count, counters, reserve, call);
+                see(judged.limit, &Look { aloft, used: look.used.saturating_add(aloft), ..look });
             }
         });
     }
@@ -161,64 +176,104 @@ impl Track {
         }
         let used = counters.used(count.span, call.now);
         let free_if_ok = self.frees();
-        Look { active, count, counters, needed: cost.of(count.unit), used, bound, allowed, free_if_ok }
+        let needed = cost.of(count.unit);
+        Look { active, count, counters, aloft: 0, needed, used, bound, allowed, free_if_ok }
     }
 
-    /// The counters that judge a call: for each member its own with those for everybody.
+    /// The counters that judge a call: for each member its own with those for everybody; a crest where what it has in
+    /// flight comes on top.
     #[inline]
-    fn rows_of<'a>(&'a self, facets: &Facets<'_>, mut see: impl FnMut(Option<&'a Row>, Option<&'a Row>)) {
+    fn rows_of<'a>(
+        &'a self,
+        facets: &Facets<'_>,
+        mut see: impl FnMut(Option<&'a Row>, Option<&'a Row>, Option<&'a Crest>),
+    ) {
         match self.targets(facets) {
             Targets::Nothing => {}
             Targets::One(all) if self.is_per_member() => {
                 let everybody = self.rows.get(&all);
-                see(None, everybody);
-                let members = (Bound::Excluded(all), Bound::Included(all.for_member(u64::MAX)));
-                self.rows.range(members).for_each(|(_, row)| see(Some(row), everybody));
+                let crest = self.crests.get(&all);
+                let settled = crest.map(|crest| &crest.settled);
+                if crest.is_some_and(|crest| crest.aloft.len() > LOOKS) {
+                    return see(settled, everybody, crest);
+                }
+                see(settled, everybody, None);
+                for member in crest.iter().flat_map(|crest| &crest.aloft) {
+                    see(self.rows.get(&all.for_member(*member)), everybody, None);
+                }
             }
-            Targets::One(key) => see(self.rows.get(&key), None),
+            Targets::One(key) => see(self.rows.get(&key), None, None),
             Targets::Members(key, members) => {
                 let everybody = self.rows.get(&key.for_everybody());
                 for member in members {
-                    see(self.rows.get(&key.for_member(*member)), everybody);
+                    see(self.rows.get(&key.for_member(*member)), everybody, None);
                 }
             }
         }
     }
 
-    /// Calls `change` with each counter of the call's keys, unless the call takes nothing from any of them.
+    /// Calls `change` with each counter of the call's keys, unless the call takes nothing from any of them. `now` is the
+    /// present. Says how many keys are new.
     pub(super) fn change(
         &mut self,
         facets: &Facets<'_>,
         costs: &[&Cost],
+        now: When<'_>,
         mut change: impl FnMut(&Count, &mut Counter),
-    ) {
-        let targets = self.targets(facets);
-        let takes = |count: &Count| costs.iter().any(|cost| cost.of(count.unit) > 0);
-        if self.ignores(facets.api_key) || !self.counts.iter().any(takes) {
-            return;
+    ) -> usize {
+        if !self.takes(facets, costs) {
+            return 0;
         }
-        let mut change_all = |key| {
-            let counts = &self.counts;
-            let fresh = || counts.iter().map(|count| Counter::new(count.span)).collect();
-            let row = self.rows.entry(key).or_insert_with(fresh);
-            for (count, counter) in counts.iter().zip(row.iter_mut()) {
-                change(count, counter);
+        let before = self.rows.len();
+        let counts = &self.counts;
+        match self.targets(facets) {
+            Targets::One(key) => {
+                let row = self.rows.entry(key).or_insert_with(|| fresh(counts));
+                counts.iter().zip(row.iter_mut()).for_each(|(count, counter)| change(count, counter));
             }
-        };
-        match targets {
-            Targets::One(key) => change_all(key),
+            Targets::Members(_, []) | Targets::Nothing => {}
             Targets::Members(key, members) => {
+                let crest = self.crests.entry(key.for_everybody()).or_insert_with(|| Crest::new(counts));
+                crest.trim(counts, now);
                 for member in members {
-                    change_all(key.for_member(*member));
+                    let key = key.for_member(*member);
+                    let row = self.rows.entry(key).or_insert_with(|| fresh(counts));
+                    crest.change(counts, key.part(Dimension::Member), row, now, &mut change);
                 }
             }
-            Targets::Nothing => {}
+        }
+        self.rows.len() - before
+    }
+
+    #[inline]
+    fn takes(&self, facets: &Facets<'_>, costs: &[&Cost]) -> bool {
+        let takes = |count: &Count| costs.iter().any(|cost| cost.of(count.unit) > 0);
+        !self.ignores(facets.api_key) && self.counts.iter().any(takes)
+    }
+
+    /// How many keys a call needs that are not there.
+    pub(super) fn lacks(&self, facets: &Facets<'_>, cost: &Cost) -> usize {
+        let is_new = |key: &Key| !self.rows.contains_key(key);
+        match self.targets(facets) {
+            _ if !self.takes(facets, &[cost]) => 0,
+            Targets::Nothing => 0,
+            Targets::One(key) => usize::from(is_new(&key)),
+            Targets::Members(key, members) => {
+                members.iter().filter(|member| is_new(&key.for_member(**member))).count()
+            }
         }
     }
 
-    /// Looks at the next few keys and drops those that are idle; starts again when it has seen the last.
-    pub(super) fn prune(&mut self, now: When<'_>, step: usize) {
-        let Self { counts, rows, pruned, .. } = self;
+    /// Whether such usage counts here that no call shows.
+    pub(super) fn is_declared(&self, facets: &Facets<'_>) -> bool {
+        let named = !facets.api_name.is_empty();
+        facets.knows(self.id.scope) && (!named || self.id.set.matches(facets.api_name))
+    }
+
+    /// Looks at the next few keys and drops those that are idle; starts again when it has seen the last. Says how many
+    /// have gone.
+    pub(super) fn prune(&mut self, now: When<'_>, step: usize) -> usize {
+        let Self { counts, rows, crests, pruned, .. } = self;
         let start = pruned.map_or(Bound::Unbounded, Bound::Excluded);
         let mut idle = Vec::new();
         let mut last = None;
@@ -234,16 +289,24 @@ impl Track {
             last = Some(*key);
             seen += 1;
         }
-        for key in idle {
-            rows.remove(&key);
+        for key in &idle {
+            rows.remove(key);
+            if let Entry::Occupied(mut crest) = crests.entry(key.for_everybody()) {
+                crest.get_mut().trim(counts, now);
+                if crest.get().is_idle() {
+                    crest.remove();
+                }
+            }
         }
         *pruned = last.filter(|_| seen == step);
+        idle.len()
     }
 
     /// Takes over the counters of `old` that count the same.
-    pub(super) fn inherit(&mut self, old: &mut Self) {
+    pub(super) fn inherit(&mut self, old: &mut Self, now: When<'_>) {
         if self.counts == old.counts {
             self.rows = std::mem::take(&mut old.rows);
+            self.crests = std::mem::take(&mut old.crests);
             self.pruned = old.pruned;
         } else {
             let place = |count| old.counts.iter().position(|known| known == count);
@@ -256,10 +319,24 @@ impl Track {
                 });
                 self.rows.insert(key, inherited.collect());
             }
+            self.find_crests(now);
         }
         if self.id.own.is_some() {
             let owners = &self.owners;
             self.rows.retain(|key, _| owners.contains_key(&key.part(Dimension::ApiKey)));
+            self.crests.retain(|key, _| owners.contains_key(&key.part(Dimension::ApiKey)));
+        }
+    }
+
+    /// The crests of rows that are there already.
+    fn find_crests(&mut self, now: When<'_>) {
+        let Self { counts, rows, crests, .. } = self;
+        if !self.id.scope.has(Dimension::Member) {
+            return;
+        }
+        for (key, row) in rows.iter().filter(|(key, _)| !key.is_for_everybody()) {
+            let crest = crests.entry(key.for_everybody()).or_insert_with(|| Crest::new(counts));
+            crest.find(counts, key.part(Dimension::Member), row, now);
         }
     }
 }

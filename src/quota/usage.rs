@@ -127,6 +127,7 @@ impl Show<'_> {
             active: self.active,
             count,
             counters,
+            aloft: 0,
             needed: 0,
             used,
             bound,

@@ -118,3 +118,72 @@ async fn room_that_comes_in_time_is_kept_for_the_large_call_and_no_longer_than_i
     let (tick, ..) = core.admitted()[3];
     assert!((60_000..61_000).contains(&tick), "{tick}");
 }
+
+/// 300 of 600 person-times were spent at first, 200 more ten seconds later.
+async fn spent_twice() -> (Arc<Core>, Arc<Admission<Arc<Core>>>, impl Fn(u64, u64) -> Admit) {
+    let (core, admission) = core(10_000);
+    let (profile, operator, own) = ("wecom-2020".to_owned(), Operator::Corp, None);
+    core.act(Command::PutLimits { profile, operator, own });
+    cap(&core, "appchat-send-minute", 600);
+    let key = core.key(1, Priority::Normal);
+    let app = core.app;
+    let chat = move |id, people| {
+        let ask = Ask { to: To::Count(people), ..Ask::default() };
+        Admit { api: "appchat/send".to_owned(), ask, ..call(app, key, id) }
+    };
+    core.posted(pending(&answer(ask(&admission, chat(1, 300), 0)).await));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    core.posted(pending(&answer(ask(&admission, chat(2, 200), 0)).await));
+    (core, admission, chat)
+}
+
+fn told(answer: &Answer) -> (u64, u64, u64) {
+    match &answer.reply {
+        Reply::Refused(Refusal::Limit { reading, needed, .. }) => (reading.used, reading.remaining, *needed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_call_behind_a_large_one_is_told_when_it_passes_after_that() {
+    let (core, admission, chat) = spent_twice().await;
+    let large = ask(&admission, chat(3, 350), 60);
+    joined(&admission, 1).await;
+    let small = answer(ask(&admission, chat(4, 150), 0)).await;
+    assert_eq!(told(&small), (600, 0, 150), "the rest is spoken for");
+    let small_at = retry_at(&small);
+    assert!((70_000..71_300).contains(&small_at), "{small_at}");
+    let tiny = answer(ask(&admission, chat(5, 50), 0)).await;
+    assert!((60_000..61_300).contains(&retry_at(&tiny)), "it passes with the large one: {}", retry_at(&tiny));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let behind = ask(&admission, chat(6, 150), 60);
+    core.posted(pending(&answer(large).await));
+    core.posted(pending(&answer(behind).await));
+    let (tick, ..) = core.admitted()[3];
+    assert!((small_at..small_at + 100).contains(&tick), "told {small_at}, passed at {tick}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_call_that_does_not_fit_beside_the_large_one_is_told_when_that_has_left() {
+    let (_core, admission, chat) = spent_twice().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let large = ask(&admission, chat(3, 600), 60);
+    joined(&admission, 1).await;
+    let small = answer(ask(&admission, chat(4, 1), 0)).await;
+    // The large one passes when both have left, and leaves a minute later at the earliest.
+    assert!((130_000..133_000).contains(&retry_at(&small)), "{}", retry_at(&small));
+    let ever = answer(ask(&admission, chat(5, 601), 0)).await;
+    assert!(matches!(ever.reply, Reply::Refused(Refusal::Limit { retry_at: None, .. })), "{ever:?}");
+    large.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_call_whose_wait_ends_behind_a_large_one_is_told_its_own_reading() {
+    let (_core, admission, chat) = spent_twice().await;
+    let large = ask(&admission, chat(3, 350), 60);
+    joined(&admission, 1).await;
+    let small = answer(ask(&admission, chat(4, 150), 5)).await;
+    assert_eq!(told(&small), (600, 0, 150));
+    assert!((70_000..71_300).contains(&retry_at(&small)), "{}", retry_at(&small));
+    large.abort();
+}

@@ -12,6 +12,8 @@ pub struct InLine {
     pub waits: bool,
     /// Others are before it and were refused like this; so is this call, whatever room there is by now.
     pub standing: Option<Box<Standing>>,
+    /// What those before it need of that limit: it passes after them. 0: the refusal is its own.
+    pub ahead: u64,
 }
 
 /// What a refusal by a limit says to whoever is refused next.
@@ -51,6 +53,16 @@ impl Standing {
             (Hit::Limit(one), Hit::Limit(it)) => {
                 let same = one.limit == it.limit && one.rule == it.rule && self.reach == other.reach;
                 same && self.reach != Reach::Call && self.needed <= other.needed
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether both are about the same number.
+    pub fn is_of_same_limit(&self, other: &Self) -> bool {
+        match (&self.hit, &other.hit) {
+            (Hit::Limit(one), Hit::Limit(it)) => {
+                one.limit == it.limit && one.rule.is_of_api_key() == it.rule.is_of_api_key()
             }
             _ => false,
         }

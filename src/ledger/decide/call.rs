@@ -11,6 +11,7 @@ use crate::ledger::state::{MEMBERS_PENDING_MAX, PENDINGS_MAX, PENDINGS_OF_KEY_MA
 use crate::quota::{self, Cost, Facets, Judgement, Reading, Rule};
 use crate::wecom::cost::names_recipients;
 
+use super::declare::CHAT_API;
 use super::{Decision, Repeat, alert, api_ref, ask, draft};
 
 /// The name that a refusal carries while WeCom blocks the API.
@@ -70,12 +71,20 @@ fn app_for<'a>(state: &'a State, admit: &Admit, now: Now) -> Result<&'a App, Dec
     if may_call(state, admit.caller, &admit.api) { Ok(app) } else { Err(not_allowed(state, admit, app, now)) }
 }
 
+/// Whether a limit would not see a call because nobody says which group chat it goes to.
+fn lacks_chat(state: &State, admit: &Admit) -> bool {
+    admit.api == CHAT_API && admit.ask.chat == 0 && state.meters.tells_chats_apart(CHAT_API)
+}
+
 pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>, reserved: bool) -> Decision {
     let refused = |refusal| Decision::reply(Reply::Refused(refusal));
     let app = match app_for(state, &admit, now) {
         Ok(app) => app,
         Err(decision) => return decision,
     };
+    if reserved && lacks_chat(state, &admit) {
+        return refused(Refusal::NeedsChat);
+    }
     let held = state.pendings_of.get(&admit.caller.api_key().unwrap_or(0)).copied().unwrap_or(0);
     if state.pendings.len() >= PENDINGS_MAX || held >= PENDINGS_OF_KEY_MAX {
         return refused(Refusal::Busy);
@@ -92,7 +101,8 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     };
     let keys = penalties::keys(app.corp, admit.app, state.egress_ip_of(process), api);
     if let Some(standing) = admit.line.standing.clone() {
-        return held_back(state, refusal_key, *standing, admit.line.waits, named, now);
+        let standing = behind(state, app, &admit, (api, process), *standing, now);
+        return held_back(state, refusal_key, standing, admit.line.waits, named, now);
     }
     let blocked = state.penalties.holding(keys, now.tick).map(|(key, it)| blocked(key, it, now));
     let credential = match credential_for(app, &admit, now) {
@@ -136,16 +146,42 @@ pub(super) fn admit(state: &State, admit: Admit, now: Now, process: Option<Seq>,
     }
 }
 
+/// How a call is refused that stands behind others: by the same limit, but it needs what it needs itself, and passes after
+/// them.
+fn behind(
+    state: &State,
+    app: &App,
+    admit: &Admit,
+    (api, process): (Seq, Option<Seq>),
+    standing: Standing,
+    now: Now,
+) -> Standing {
+    let (Hit::Limit(reading), Some(after)) = (&standing.hit, standing.retry_at) else { return standing };
+    let ahead = admit.line.ahead;
+    if ahead == 0 {
+        return standing;
+    }
+    let api_name = state.directory.apis.get(&api).map_or(admit.api.as_str(), String::as_str);
+    let one_by_one = reaches_members(state, &admit.ask, api_name);
+    let (cost, target) = ask::resolve(state, admit.app, app, &admit.ask, now.tick, one_by_one);
+    let facets = facets(state, app, admit, (api, api_name), &target, process);
+    let account_cap = state.directory.corps.get(&app.corp).map_or(0, |corp| corp.account_cap);
+    let of = (&*reading.limit, reading.rule.is_of_api_key());
+    let refusal = state.meters.refusal_behind((&facets, &cost, account_cap), of, (ahead, after), now);
+    refusal.map_or(standing, of_limit)
+}
+
+fn of_limit(refusal: quota::Refusal) -> Standing {
+    let quota::Refusal { reading, retry_at, scope, needed } = refusal;
+    Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) }
+}
+
 /// What holds a call back, or what the limits say of it. Of a block and a limit it is whatever does so longer; without a
 /// time it is for ever.
 fn let_through(
     blocked: Option<Standing>,
     judgement: Judgement,
 ) -> Result<(Option<Reading>, Vec<quota::Refusal>), Standing> {
-    let of_limit = |refusal: quota::Refusal| {
-        let quota::Refusal { reading, retry_at, scope, needed } = refusal;
-        Standing { hit: Hit::Limit(reading), retry_at, needed, reach: Reach::of(scope) }
-    };
     match (blocked, judgement) {
         (Some(block), Judgement::Refused(limit)) => {
             let longer = limit.retry_at.is_none_or(|at| block.retry_at < Some(at));

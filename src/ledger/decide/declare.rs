@@ -5,7 +5,7 @@ use crate::ledger::delivered::COUNTED_API;
 use crate::ledger::directory::ApiKey;
 use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
 use crate::ledger::state::State;
-use crate::quota::{Cost, Dimension, Facets, Limit, Unit, Window};
+use crate::quota::{Cost, Dimension, Facets, KEYS_IN_WORDS, Limit, Unit, Window};
 use crate::wecom::path::ApiName;
 
 use super::call::tells_members_apart;
@@ -17,8 +17,8 @@ const MEMBERS_MAX: u64 = 1_000_000_000;
 /// Departments or tags in a list, or members of a chat, that one entry holds.
 const LIST_MAX: usize = 10_000;
 
-/// The API whose limits may tell the members of a group chat apart.
-const CHAT_API: &str = "appchat/send";
+/// The API whose limits may tell group chats and their members apart.
+pub(super) const CHAT_API: &str = "appchat/send";
 
 pub(super) fn learn(state: &State, app: Seq, size: Size, call: Seq, now: Now) -> Decision {
     let unchanged = Decision::reply(Reply::Done { seq: 0, changed: false });
@@ -40,6 +40,7 @@ pub(super) fn within_bounds(state: &State, size: Size) -> Option<Size> {
         Size::Chat { hashes, .. } => [hashes.len(), 0],
         Size::ChatGrown { added, removed, .. } => [added.len(), removed.len()],
         Size::Scope { parties, tags, .. } => [parties.len(), tags.len()],
+        Size::Moved { into } => [into.len(), 0],
         _ => [0, 0],
     };
     if lists.iter().any(|&len| len > LIST_MAX) {
@@ -148,9 +149,13 @@ pub(super) fn usage(
         chat: used.article,
         ..Facets::default()
     };
+    let cost = Cost::in_unit(used.unit, used.amount.unsigned_abs());
+    if !state.meters.has_room_to_declare(&facets, &cost) {
+        return Decision::rejected(Rejected::Conflict(KEYS_IN_WORDS.to_owned()));
+    }
     let seq = state.head + 1 + u64::from(named.is_some());
     let alerts = match u64::try_from(used.amount) {
-        Ok(amount) => alert::declared(state, &facets, &Cost::in_unit(used.unit, amount), now),
+        Ok(_) => alert::declared(state, &facets, &cost, now),
         Err(_) => Vec::new(),
     };
     let drafts = named.into_iter().chain([draft(refs, Body::UsageDeclared(used))]).chain(alerts).collect();

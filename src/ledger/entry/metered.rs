@@ -54,8 +54,10 @@ pub enum Size {
     Everyone { members: u64 },
     /// Everybody whom the app can see: so many members, and those of these departments and tags.
     Scope { users: u64, parties: Vec<u64>, tags: Vec<u64> },
-    /// An account was created or moved, into so many departments.
+    /// An account was created, in so many departments.
     Joined { departments: u64 },
+    /// A member is in these departments now, and may have been in others before.
+    Moved { into: Vec<u64> },
     /// Departments were moved or people imported: what was learned of departments is not certain any more.
     DepartmentsChanged,
     /// Tags got members or departments, nobody knows which: what was learned of tags is not certain any more.

@@ -13,6 +13,8 @@ use crate::ledger::entry::Size;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct View {
     departments: BTreeMap<u64, Department>,
+    /// How often a member may have moved into a department of which it is not known here where it is.
+    moved: u64,
     /// The departments directly below each.
     children: BTreeMap<u64, BTreeSet<u64>>,
     #[serde(skip)]
@@ -146,8 +148,14 @@ impl View {
         Some(self.departments.get(&id)?.declared?.by(when))
     }
 
+    /// When what was learned of departments is asked or said. Declared numbers and tags hold whoever moves.
+    fn of_departments(&self, when: When) -> When {
+        When { joined: when.joined.saturating_add(self.moved), ..when }
+    }
+
     /// As learned: as a whole, or as the sum of all below it.
     pub(super) fn department(&self, id: u64, when: When) -> Option<u64> {
+        let when = self.of_departments(when);
         let whole = self.departments.get(&id)?.whole.filter(|whole| whole.holds(when));
         if let Some(whole) = whole {
             return Some(whole.by(when));
@@ -247,7 +255,7 @@ impl View {
             Size::Department { id, with_children, members } => {
                 let department = self.departments.get(id);
                 let known = department.and_then(|it| if *with_children { it.whole } else { it.alone });
-                known.is_some_and(|known| known.says(*members, when))
+                known.is_some_and(|known| known.says(*members, self.of_departments(when)))
             }
             Size::Tree { root, departments } => self.knows_tree(*root, departments, when),
             Size::Tag { id, members, parties } => {
@@ -334,9 +342,10 @@ impl View {
                 if room > 0 || self.departments.contains_key(id) =>
             {
                 self.sums.forget();
+                let known = Known::at(*members, self.of_departments(when));
                 let department = self.departments.entry(*id).or_default();
                 let place = if *with_children { &mut department.whole } else { &mut department.alone };
-                *place = Some(Known::at(*members, when));
+                *place = Some(known);
             }
             Size::Tree { root, departments } => self.learn_tree(*root, departments, when, room),
             Size::Tag { id, members, parties } if room > parties.len() => {

@@ -35,7 +35,7 @@ fn standing() -> Standing {
 async fn a_call_that_waits_is_refused_without_a_record() {
     let fixture = Fixture::new(0).await;
     let served = fixture.serve(1).await;
-    let waits = InLine { waits: true, standing: None };
+    let waits = InLine { waits: true, ..InLine::default() };
     for _ in 0..3 {
         let reply = served.ledger.decide(admit(&fixture, waits.clone())).await.unwrap();
         assert!(matches!(reply, Reply::Refused(Refusal::Limit { reach: Reach::Everybody, .. })), "{reply:?}");
@@ -49,7 +49,7 @@ async fn a_call_that_waits_is_refused_without_a_record() {
 async fn whoever_stands_behind_others_is_refused_like_them_whatever_room_there_is() {
     let fixture = Fixture::new(5).await;
     let served = fixture.serve(1).await;
-    let behind = InLine { waits: false, standing: Some(Box::new(standing())) };
+    let behind = InLine { standing: Some(Box::new(standing())), ..InLine::default() };
     for _ in 0..3 {
         let reply = served.ledger.decide(admit(&fixture, behind.clone())).await.unwrap();
         let Reply::Refused(refusal) = reply else { panic!("{reply:?}") };

@@ -115,7 +115,7 @@ fn command(world: &World, who: usize, op: &Op) -> Option<Command> {
             request_bytes: 1,
             request_sha256: None,
             once: None,
-            line: InLine { waits: timeout_ms.is_multiple_of(3), standing: None },
+            line: InLine { waits: timeout_ms.is_multiple_of(3), ..InLine::default() },
         }),
         Op::Settle(which, how) => {
             let pending = any_call(world, which, |call| call.process == world.processes[who].seq)?;

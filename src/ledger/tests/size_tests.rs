@@ -155,6 +155,63 @@ fn who_joins_may_be_in_every_department_of_every_app() {
     assert_eq!(sizes.department(CORP, OTHER_APP, 1, 0), Some(8));
 }
 
+fn moved(into: &[u64]) -> Size {
+    Size::Moved { into: into.to_vec() }
+}
+
+#[test]
+fn who_moves_is_in_the_new_departments_and_those_above_and_perhaps_still_in_the_old_ones() {
+    let mut sizes = learned(&nested());
+    sizes.learn(CORP, APP, &tag(8, 3, &[]), 0, false);
+    sizes.learn(CORP, APP, &tag(9, 3, &[2, 4]), 0, false);
+    sizes.learn(CORP, APP, &Size::Scope { users: 2, parties: vec![3], tags: vec![8] }, 0, false);
+    sizes.learn(CORP, OTHER_APP, &moved(&[4]), 0, false);
+    assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(76), Some(10), Some(61), Some(41)]);
+    assert_eq!([8, 9].map(|id| sizes.tag(CORP, APP, id, 0)), [Some(3), Some(3 + 10 + 41)]);
+    assert_eq!(sizes.everyone(CORP, APP, 0), Some(2 + 61 + 3));
+    sizes.learn(CORP, APP, &moved(&[2, 4]), 0, false);
+    assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(78), Some(11), Some(62), Some(42)]);
+    // Asked again, the list has him.
+    sizes.learn(CORP, APP, &alone(4, 40), 0, false);
+    assert_eq!(department(&sizes, 4), Some(40));
+}
+
+#[test]
+fn who_moves_may_be_in_every_department_whose_place_is_not_known() {
+    let mut sizes = learned(&nested());
+    for size in [whole(3, 60), whole(2, 10), whole(7, 5)] {
+        sizes.learn(CORP, APP, &size, 0, false);
+    }
+    sizes.learn(CORP, OTHER_APP, &whole(1, 9), 0, false);
+    sizes.learn(CORP, APP, &moved(&[4]), 0, false);
+    assert_eq!([1, 2, 3, 7].map(|id| department(&sizes, id)), [Some(76), Some(10), Some(61), Some(6)]);
+    assert_eq!(sizes.department(CORP, OTHER_APP, 1, 0), Some(10), "it knows no tree");
+    sizes.learn(CORP, APP, &moved(&[99]), 0, false);
+    assert_eq!([1, 2, 3, 7].map(|id| department(&sizes, id)), [Some(77), Some(11), Some(62), Some(7)]);
+    // What a tree said a day ago says nothing of where a department is now.
+    sizes.learn(CORP, APP, &whole(2, 10), LEARNED_FOR_MS, false);
+    sizes.learn(CORP, APP, &moved(&[4]), LEARNED_FOR_MS + 1, false);
+    assert_eq!(sizes.department(CORP, APP, 2, LEARNED_FOR_MS + 1), Some(11));
+}
+
+#[test]
+fn what_an_operator_declared_holds_whoever_moves() {
+    let mut sizes = learned(&nested());
+    for size in [whole(4, 50), whole(98, 7), tag(9, 5, &[]), Size::Everyone { members: 100 }] {
+        sizes.learn(CORP, EVERY_APP, &size, 0, true);
+    }
+    for _ in 0..9 {
+        sizes.learn(CORP, APP, &moved(&[4, 99]), 0, false);
+    }
+    assert_eq!(
+        [4, 98].map(|id| department(&sizes, id)),
+        [Some(40 + 18), Some(7)],
+        "a list shows more of the first"
+    );
+    assert_eq!((sizes.tag(CORP, APP, 9, 0), sizes.everyone(CORP, APP, 0)), (Some(5), Some(100)));
+    assert!(sizes.knows(CORP, APP, &moved(&[4]), 0) == sizes.knows(CORP, APP, &Size::DepartmentsChanged, 0));
+}
+
 #[test]
 fn a_list_below_one_department_replaces_that_part_alone() {
     let mut sizes = learned(&nested());
@@ -334,6 +391,7 @@ fn any_size() -> impl Strategy<Value = Size> {
         (0..9_u64).prop_map(|members| Size::Everyone { members }),
         (0..9_u64, ids(), ids()).prop_map(|(users, parties, tags)| Size::Scope { users, parties, tags }),
         (0..3_u64).prop_map(joined),
+        ids().prop_map(|into| Size::Moved { into }),
         Just(Size::DepartmentsChanged),
         Just(Size::TagsChanged),
         Just(Size::ChatsChanged),

@@ -4,7 +4,9 @@ use super::*;
 
 mod clock_model_tests;
 mod clock_tests;
+mod crest_tests;
 mod doc_tests;
+mod keys_tests;
 mod meters_tests;
 mod model;
 mod model_tests;

@@ -51,8 +51,12 @@ pub enum Lesson {
         parties: Vec<u64>,
         tags: Vec<u64>,
     },
-    /// A member came into these departments or was there before; it isn't known where if there are none.
+    /// A new member is in these departments; it isn't known where if there are none.
     Joined {
+        departments: Vec<u64>,
+    },
+    /// A member is in these departments now, and may have been there or in others before.
+    Moved {
         departments: Vec<u64>,
     },
     /// Departments were moved or people imported: no size of a department that was learned before is certain any more.
@@ -257,18 +261,22 @@ fn new_scope(exchange: &Exchange<'_>) -> Option<Lesson> {
 
 fn new_member(exchange: &Exchange<'_>) -> Option<Lesson> {
     exchange.succeeded()?;
-    Some(joined(exchange).unwrap_or(Lesson::DepartmentsChanged))
+    let joined = departments(exchange).map(|departments| Lesson::Joined { departments });
+    Some(joined.unwrap_or(Lesson::DepartmentsChanged))
 }
 
 fn changed_member(exchange: &Exchange<'_>) -> Option<Lesson> {
     exchange.succeeded()?;
     let stays = exchange.request(["department"]) == Some([Value::Null]);
-    (!stays).then(|| joined(exchange).unwrap_or(Lesson::DepartmentsChanged))
+    // Into no department is something that nobody documents.
+    let moved = || departments(exchange).filter(|ids| !ids.is_empty());
+    let moved = || moved().map(|departments| Lesson::Moved { departments });
+    (!stays).then(|| moved().unwrap_or(Lesson::DepartmentsChanged))
 }
 
-fn joined(exchange: &Exchange<'_>) -> Option<Lesson> {
+fn departments(exchange: &Exchange<'_>) -> Option<Vec<u64>> {
     let [departments] = exchange.request(["department"])?;
-    Some(Lesson::Joined { departments: numbers(&departments)? })
+    numbers(&departments)
 }
 
 fn import(exchange: &Exchange<'_>) -> Option<Lesson> {

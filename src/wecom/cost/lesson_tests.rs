@@ -26,6 +26,7 @@ fn words(lessons: &[Lesson]) -> String {
             format!("app {agent_id}: [{}] + [{}] + [{}]", users.join(","), ids(parties), ids(tags))
         }
         Lesson::Joined { departments } => format!("joined [{}]", ids(departments)),
+        Lesson::Moved { departments } => format!("moved [{}]", ids(departments)),
         Lesson::DepartmentsChanged => "departments changed".to_owned(),
         Lesson::TagsChanged => "tags changed".to_owned(),
         Lesson::ChatsChanged => "chats changed".to_owned(),
@@ -189,7 +190,8 @@ fn new_and_moved_members_enlarge_departments() {
             "departments changed",
         ),
         ("user/create", "", r#"{"userid":"a","department":[2]}"#, r#"{"errcode":60102}"#, ""),
-        ("user/update", "", r#"{"userid":"a","department":[2]}"#, r#"{"errcode":0}"#, "joined [2]"),
+        ("user/update", "", r#"{"userid":"a","department":[2]}"#, r#"{"errcode":0}"#, "moved [2]"),
+        ("user/update", "", r#"{"userid":"a","department":[]}"#, r#"{"errcode":0}"#, "departments changed"),
         ("user/update", "", r#"{"userid":"a","name":"b"}"#, r#"{"errcode":0}"#, ""),
         ("batch/syncuser", "", r#"{"media_id":"m"}"#, r#"{"errcode":0,"jobid":"j"}"#, "departments changed"),
         ("batch/getresult", "jobid=j", "", r#"{"errcode":0,"status":3}"#, "departments changed"),

@@ -4,15 +4,22 @@ use std::collections::BTreeSet;
 
 use crate::ledger::entry::Size;
 
+use super::super::When;
 use super::{Department, View};
 
 /// Departments that a tag is taken to name, at most; one with more is forgotten.
 const TAG_PARTIES_MAX: usize = 10_000;
 
+/// Whether it is known what is above it.
+fn is_placed(department: &Department, when: When) -> bool {
+    department.parent.is_some_and(|(_, listed)| when.still_knows(listed))
+}
+
 impl View {
     /// Something that this view may know has changed.
-    pub(in crate::ledger::sizes) fn outdated(&mut self, size: &Size, hashes_room: usize) {
+    pub(in crate::ledger::sizes) fn outdated(&mut self, size: &Size, when: When, hashes_room: usize) {
         match size {
+            Size::Moved { into } => into.iter().for_each(|id| self.moved_into(*id, when)),
             Size::DepartmentsChanged => self.forget_departments(),
             Size::TagsChanged => self.forget_tags(),
             Size::ChatsChanged => {
@@ -29,6 +36,37 @@ impl View {
             }
             _ => {}
         }
+    }
+
+    /// A member may have come into a department. Where it is known which departments are above, these alone may be
+    /// larger, and any of which it is not known where they are; else every one. Where the member was before nobody says,
+    /// so nothing becomes smaller.
+    fn moved_into(&mut self, id: u64, when: When) {
+        let Some(above) = self.above(id, when) else {
+            self.moved = self.moved.saturating_add(1);
+            return;
+        };
+        for (other, department) in &mut self.departments {
+            let elsewhere = is_placed(department, when) && !above.contains(other);
+            if let Some(whole) = department.whole.as_mut().filter(|_| !elsewhere) {
+                whole.members = whole.members.saturating_add(1);
+            }
+        }
+        if let Some(alone) = self.departments.get_mut(&id).and_then(|department| department.alone.as_mut()) {
+            alone.members = alone.members.saturating_add(1);
+            self.sums.forget();
+        }
+    }
+
+    /// A department with all above it, if that is known.
+    fn above(&self, id: u64, when: When) -> Option<BTreeSet<u64>> {
+        let mut above = BTreeSet::new();
+        let mut next = self.departments.get(&id).filter(|it| is_placed(it, when)).map(|_| id);
+        while let Some(id) = next.filter(|id| above.insert(*id)) {
+            next =
+                self.departments.get(&id).filter(|it| is_placed(it, when)).and_then(|it| Some(it.parent?.0));
+        }
+        (!above.is_empty()).then_some(above)
     }
 
     fn forget_departments(&mut self) {
