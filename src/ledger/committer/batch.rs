@@ -16,7 +16,7 @@ use super::{
     Committer, DEATH_WATCH, Job, LedgerError, Look, RETRY_AFTER, SNAPSHOT_BYTES_PER_ENTRY, SNAPSHOT_EVERY,
 };
 
-type Answer = oneshot::Sender<Result<Reply, LedgerError>>;
+pub(super) type Answer = oneshot::Sender<Result<Reply, LedgerError>>;
 
 impl<L: Log> Committer<L> {
     /// Leaves `jobs` empty, for the next ones.
@@ -27,9 +27,8 @@ impl<L: Log> Committer<L> {
             let reason = reason.clone();
             return refuse(jobs.drain(..), &reason);
         }
-        let mut answers = Vec::with_capacity(jobs.len());
+        let (mut answers, mut commands) = std::mem::take(&mut self.spare);
         let mut reads = Vec::new();
-        let mut commands = Vec::with_capacity(jobs.len());
         let mut places = Vec::new();
         for job in jobs.drain(..) {
             match job {
@@ -42,11 +41,12 @@ impl<L: Log> Committer<L> {
                 Job::Stop => {}
             }
         }
-        let committed = self.commit(commands).await;
+        let committed = self.commit(&mut commands).await;
+        commands.clear();
         drop(places);
         match committed {
             Ok((replies, now)) => {
-                for (answer, reply) in answers.into_iter().zip(replies) {
+                for (answer, reply) in answers.drain(..).zip(replies) {
                     self.answer(answer, reply);
                 }
                 if let Some(state) = &self.state {
@@ -57,22 +57,23 @@ impl<L: Log> Committer<L> {
             }
             Err(error) => {
                 let reason = error.to_string();
-                let jobs = answers.into_iter().map(|answer| (Some(answer), None));
+                let jobs = answers.drain(..).map(|answer| (Some(answer), None));
                 for (answer, read) in jobs.chain(reads.into_iter().map(|read| (None, Some(read)))) {
                     refuse_one(answer, read, &reason);
                 }
             }
         }
+        self.spare = (answers, commands);
     }
 
     /// A batch of at most one command, outside the queue.
     pub(super) async fn commit_one(&mut self, command: Option<Command>) -> Result<Option<Reply>, StoreError> {
-        let (replies, _) = self.commit(command.into_iter().collect()).await?;
+        let (replies, _) = self.commit(&mut command.into_iter().collect()).await?;
         Ok(replies.into_iter().next())
     }
 
     /// Decides the commands and makes what they led to durable. After an error nothing is known to be written.
-    async fn commit(&mut self, commands: Vec<Command>) -> Result<(Vec<Reply>, Now), StoreError> {
+    async fn commit(&mut self, commands: &mut Vec<Command>) -> Result<(Vec<Reply>, Now), StoreError> {
         let result = self.commit_in_turn(commands).await;
         match &result {
             Ok(_) => {
@@ -95,7 +96,7 @@ impl<L: Log> Committer<L> {
     }
 
     /// Whatever can take long is done before the write lock is taken: others go on writing meanwhile.
-    async fn commit_in_turn(&mut self, commands: Vec<Command>) -> Result<(Vec<Reply>, Now), StoreError> {
+    async fn commit_in_turn(&mut self, commands: &mut Vec<Command>) -> Result<(Vec<Reply>, Now), StoreError> {
         let fresh = self.state.is_none();
         if fresh {
             if self.failure.is_some() {
@@ -113,7 +114,7 @@ impl<L: Log> Committer<L> {
         &mut self,
         behind: bool,
         fresh: bool,
-        commands: Vec<Command>,
+        commands: &mut Vec<Command>,
     ) -> Result<(Vec<Reply>, Now), StoreError> {
         let seen_at = Instant::now();
         if behind {
@@ -128,8 +129,7 @@ impl<L: Log> Committer<L> {
         let reading = self.clock.read();
         let now = decide::now(&state, &reading);
         let taken = Taken { abandoned: self.shared.take_abandoned(), refusals: self.refusals.due(now.tick) };
-        let mut batch = Batch::default();
-        batch.rows.reserve(commands.len());
+        let batch = Batch { rows: std::mem::take(&mut self.spare_rows), ..Batch::default() };
         let (process, actor) = (self.process, self.actor.clone());
         let (repeats, actor) = (Vec::new(), actor.as_deref());
         let watched = self.shared.room_is_watched();
@@ -158,19 +158,22 @@ impl<L: Log> Committer<L> {
         mut work: Work<'_>,
         reading: &decide::ClockReading,
         taken: &Taken,
-        commands: Vec<Command>,
+        commands: &mut Vec<Command>,
     ) -> Result<(Vec<Reply>, Vec<Repeat>), StoreError> {
         self.maintain(&mut work, reading, taken)?;
         let mut replies = Vec::with_capacity(commands.len());
-        for command in commands {
+        for command in commands.drain(..) {
             replies.push(work.decide(&self.vault, command)?);
         }
         let Work { batch, repeats, room, .. } = work;
         self.log.append(&batch).await?;
         self.room |= room;
-        if let Some(row) = batch.rows.into_iter().next_back() {
+        let mut rows = batch.rows;
+        if let Some(row) = rows.pop() {
             self.last_row = Some(row);
         }
+        rows.clear();
+        self.spare_rows = rows;
         Ok((replies, repeats))
     }
 

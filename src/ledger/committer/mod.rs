@@ -24,6 +24,7 @@ use super::entry::Seq;
 use super::row::Row;
 use super::state::State;
 
+use batch::Answer;
 use handle::Shared;
 pub use handle::{LedgerError, LedgerHandle};
 #[cfg(test)]
@@ -43,7 +44,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Entries between two snapshots.
 const SNAPSHOT_EVERY: u64 = 20_000;
 /// A larger snapshot waits for as many entries that at most this much of it is written for each.
-const SNAPSHOT_BYTES_PER_ENTRY: u64 = 100;
+const SNAPSHOT_BYTES_PER_ENTRY: u64 = 50;
 
 /// What a process says of itself when it joins the ledger.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ type Look = Box<dyn FnOnce(Result<(&State, Now), LedgerError>) + Send>;
 enum Job {
     Decide {
         command: Command,
-        answer: oneshot::Sender<Result<Reply, LedgerError>>,
+        answer: Answer,
         /// Given back when the command is decided, whether or not somebody still waits for that.
         place: Option<OwnedSemaphorePermit>,
     },
@@ -94,6 +95,9 @@ struct Committer<L> {
     /// Entries that nobody was told of yet may let a call pass that was refused.
     room: bool,
     last_row: Option<Row>,
+    /// Empty, and large enough: memory of this size is expensive to ask for with each batch.
+    spare: (Vec<Answer>, Vec<Command>),
+    spare_rows: Vec<Row>,
     snapshot_at: Seq,
     snapshot_bytes_last: u64,
 }
@@ -126,6 +130,8 @@ pub async fn start<L: Log + Send + 'static>(
         death_watch: Instant::now(),
         room: false,
         last_row: None,
+        spare: Default::default(),
+        spare_rows: Vec::new(),
         snapshot_at: 0,
         snapshot_bytes_last: 0,
     };

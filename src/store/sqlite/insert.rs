@@ -46,6 +46,14 @@ pub fn statement(rows: &[Row]) -> Result<Query<'static, Sqlite, SqliteArguments>
     Ok(sqlx::query_with(sqlx::AssertSqlSafe(text(rows.len())), values))
 }
 
+static POST: OnceLock<Arc<str>> = OnceLock::new();
+static GET: OnceLock<Arc<str>> = OnceLock::new();
+
+/// Nearly every row has one of these, and an argument owns its text.
+fn shared(known: &OnceLock<Arc<str>>, text: &str) -> Arc<str> {
+    Arc::clone(known.get_or_init(|| text.into()))
+}
+
 /// In the order of the columns.
 fn add(values: &mut SqliteArguments, row: &Row) -> Result<(), BoxDynError> {
     let int = |value: Option<u64>| value.map(|value| value as i64);
@@ -63,7 +71,11 @@ fn add(values: &mut SqliteArguments, row: &Row) -> Result<(), BoxDynError> {
     values.add(int(row.credential_seq))?;
     values.add(int(row.cost))?;
     values.add(row.errcode)?;
-    values.add(row.method.as_deref())?;
+    match row.method.as_deref() {
+        Some("POST") => values.add(shared(&POST, "POST"))?,
+        Some("GET") => values.add(shared(&GET, "GET"))?,
+        other => values.add(other)?,
+    }
     values.add(row.timeout_ms.map(i64::from))?;
     values.add(row.http_status.map(i64::from))?;
     values.add(int(row.latency_us))?;
