@@ -341,11 +341,11 @@ impl View {
             Size::Department { id, with_children, members }
                 if room > 0 || self.departments.contains_key(id) =>
             {
-                self.sums.forget();
                 let known = Known::at(*members, self.of_departments(when));
                 let department = self.departments.entry(*id).or_default();
                 let place = if *with_children { &mut department.whole } else { &mut department.alone };
                 *place = Some(known);
+                self.sums.changed(*id, &self.departments);
             }
             Size::Tree { root, departments } => self.learn_tree(*root, departments, when, room),
             Size::Tag { id, members, parties } if room > parties.len() => {

@@ -54,7 +54,7 @@ impl View {
         }
         if let Some(alone) = self.departments.get_mut(&id).and_then(|department| department.alone.as_mut()) {
             alone.members = alone.members.saturating_add(1);
-            self.sums.forget();
+            self.sums.changed(id, &self.departments);
         }
     }
 
