@@ -28,6 +28,9 @@ const CHAT_HASHES_MAX: usize = 2_000_000;
 /// When everything is full, what holds no more is looked for this often at most.
 const PRUNE_EVERY_MS: i64 = 60_000;
 
+/// What helps where a message costs more than a whole limit.
+pub const UNKNOWN_IN_WORDS: &str = "a group whose size is not known counts as the whole corp: `members learn` or `members declare` makes it known";
+
 /// Stands for every app of the corp: what was declared without one.
 const EVERY_APP: Seq = 0;
 
