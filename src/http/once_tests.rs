@@ -184,6 +184,37 @@ async fn a_list_keeps_its_place_until_it_is_decided_also_when_its_client_hangs_u
 }
 
 #[tokio::test]
+async fn a_list_that_comes_again_reads_much_and_waits_for_its_turn() {
+    let world = World::new().await;
+    let list = json!({"calls": [order(), order()]});
+    let first = world.post_once("k", &world.admin, &list).await;
+    world.post_once("single", &world.admin, &order()).await;
+    let places = (world.state.slow().await.unwrap(), world.state.slow().await.unwrap());
+    // From here on time passes when nothing else can happen.
+    tokio::time::pause();
+    assert_eq!(world.post_once("k", &world.admin, &list).await.problem(), (503, "busy"));
+    tokio::time::resume();
+    assert_eq!(world.post_once("single", &world.admin, &order()).await.status, 201);
+    assert_eq!(world.post_once("new", &world.admin, &list).await.status, 200);
+    drop(places);
+    let again = world.post_once("k", &world.admin, &list).await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (200, "true"));
+    assert_eq!(again.body["results"][1]["call_id"], first.body["results"][1]["call_id"]);
+}
+
+#[tokio::test]
+async fn a_message_that_never_passes_since_sizes_are_unknown_is_told_what_helps() {
+    let world = World::new().await;
+    let to =
+        |parties: &str| json!({"app": APPS[0], "api": "message/send", "recipients": {"toparty": parties}});
+    let many = (1..=31).map(|id| id.to_string()).collect::<Vec<_>>().join("|");
+    let refused = world.post("/v1/calls", &world.admin, &to(&many)).await;
+    assert_eq!((refused.problem(), &refused.body["retry_at"]), ((429, "limit-exceeded"), &Value::Null));
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("it needs 3100") && detail.contains("`members learn`"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_call_costs_what_its_recipients_or_its_client_say() {
     let world = World::new().await;
     let cost = async |members: Value| {
