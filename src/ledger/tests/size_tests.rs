@@ -252,6 +252,83 @@ fn when_departments_change_their_sizes_and_the_tags_that_name_them_are_forgotten
     assert!(sizes.knows(CORP, APP, &Size::DepartmentsChanged, 0));
 }
 
+/// A department, a tag and everyone, with what an operator declared of each, for an app and for every app.
+fn declared() -> Sizes {
+    let mut sizes = Sizes::default();
+    for (app, members) in [(APP, 4), (EVERY_APP, 3)] {
+        for size in [whole(1, members), tag(9, members, &[]), Size::Everyone { members }] {
+            sizes.learn(CORP, app, &size, 0, true);
+        }
+    }
+    sizes
+}
+
+#[test]
+fn a_growth_of_unknown_size_leaves_no_declaration_that_may_be_too_small() {
+    let grown = |members, parties: &[u64]| Size::TagGrown { id: 9, members, parties: parties.to_vec() };
+    for (growth, expected) in [
+        (Size::DepartmentsChanged, [Some(4); 3]),
+        (Size::ChatsChanged, [Some(4); 3]),
+        (joined(1), [Some(5); 3]),
+        (grown(2, &[]), [Some(4), Some(6), Some(6)]),
+        // Nobody knows how large that department is.
+        (grown(0, &[7]), [Some(4), None, None]),
+        (Size::DepartmentsGrown, [None; 3]),
+        (Size::TagsChanged, [Some(4), None, None]),
+        (Size::ScopesChanged, [Some(4), Some(4), None]),
+    ] {
+        let mut sizes = declared();
+        let changes = expected != [Some(4); 3];
+        assert_eq!(sizes.knows(CORP, APP, &growth, 0), !changes, "{growth:?}");
+        sizes.learn(CORP, OTHER_APP, &growth, 0, false);
+        let known = [department(&sizes, 1), sizes.tag(CORP, APP, 9, 0), sizes.everyone(CORP, APP, 0)];
+        assert_eq!(known, expected, "{growth:?}");
+        assert!(sizes.is_consistent());
+        // It holds again when it is declared anew.
+        sizes.learn(CORP, EVERY_APP, &whole(1, 50), 0, true);
+        assert_eq!(department(&sizes, 1), expected[0].or(Some(50)));
+    }
+}
+
+#[test]
+fn a_number_that_is_learned_anew_changes_the_sums_above_it_and_no_other() {
+    let mut sizes = learned(&nested());
+    for (round, members) in [(1, 41), (2, 42)] {
+        assert_eq!(department(&sizes, 2), Some(10));
+        assert_eq!(department(&sizes, 1), Some(74 + round));
+        sizes.learn(CORP, APP, &alone(4, members), 0, false);
+        sizes.learn(CORP, APP, &whole(2, 10), 0, false);
+        assert_eq!([3, 4].map(|id| department(&sizes, id)), [Some(20 + members), Some(members)]);
+        assert!(sizes.is_consistent());
+    }
+    assert_eq!(department(&sizes, 1), Some(77));
+    // A department above of which nothing was known.
+    let mut sizes = learned(&[tree(None, &[(2, 1), (3, 1)]), alone(2, 5), alone(3, 6)]);
+    assert_eq!([1, 2].map(|id| department(&sizes, id)), [None, Some(5)]);
+    sizes.learn(CORP, APP, &alone(1, 7), 0, false);
+    assert!(sizes.is_consistent());
+}
+
+#[test]
+fn what_is_known_of_several_departments_together_is_as_old_as_the_oldest_of_it() {
+    let mut sizes = learned(&[tree(None, &[(1, 0), (2, 1)]), alone(1, 5)]);
+    sizes.learn(CORP, OTHER_APP, &joined(3), 500, false);
+    sizes.learn(CORP, APP, &alone(2, 10), 1_000, false);
+    sizes.learn(CORP, OTHER_APP, &joined(1), 2_000, false);
+    let at = |tick| [1, 2].map(|id| sizes.department(CORP, APP, id, tick));
+    assert_eq!(
+        at(2_000),
+        [Some(5 + 10 + 4), Some(11)],
+        "the first three may be in the department above alone"
+    );
+    assert_eq!(at(LEARNED_FOR_MS), [Some(19), Some(11)]);
+    assert_eq!(at(LEARNED_FOR_MS + 1), [None, None], "the tree is as old as the oldest");
+    sizes.learn(CORP, APP, &tree(None, &[(1, 0), (2, 1)]), 3_000, false);
+    let at = |tick| [1, 2].map(|id| sizes.department(CORP, APP, id, tick));
+    assert_eq!(at(LEARNED_FOR_MS + 1), [None, Some(11)]);
+    assert_eq!(at(LEARNED_FOR_MS + 1_001), [None, None]);
+}
+
 #[test]
 fn a_tag_is_as_large_as_its_members_and_departments_and_grows() {
     let mut sizes = learned(&nested());
@@ -393,6 +470,7 @@ fn any_size() -> impl Strategy<Value = Size> {
         (0..3_u64).prop_map(joined),
         ids().prop_map(|into| Size::Moved { into }),
         Just(Size::DepartmentsChanged),
+        Just(Size::DepartmentsGrown),
         Just(Size::TagsChanged),
         Just(Size::ChatsChanged),
         Just(Size::ScopesChanged),
