@@ -1,7 +1,8 @@
 //! Alerts: when a limit is nearly used up, and when one that is only tried would be.
 
 use crate::ledger::alerts::{About, Alerts, Share};
-use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, NotSent, Outcome, Refusal, Reply};
+use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, NotSent, Now, Outcome, Refusal, Reply};
+use crate::ledger::decide::decide;
 use crate::ledger::entry::{AlertRaised, AnswerNotes, Body, Seq};
 use crate::quota::{Operator, Profile};
 
@@ -167,6 +168,39 @@ fn a_limit_that_stays_nearly_used_up_is_raised_less_and_less_often() {
     // Once it has been well for longer than that, it is news as it was at first.
     world.machine.real += 24 * 3_600_000;
     assert_eq!(quiet(&mut world, 15), [10, 20]);
+}
+
+#[test]
+fn a_limit_that_stays_nearly_used_up_is_told_of_once_a_day_at_least() {
+    let (mut world, [app, _]) = world();
+    judge_by(&mut world, "enforce");
+    for _ in 0..7 {
+        call(&mut world, app);
+    }
+    let mut state = fold(&world.rows);
+    let (tick, hours) = (state.tick, 3_600_000);
+    let (corp, api) = (state.directory.apps[&app].corp, state.directory.api("message/send").unwrap());
+    let about = About { limit: "tried".to_owned(), corp, api, ..About::default() };
+    for (quiet, expected) in [(8 * hours, 16 * hours), (20 * hours, 24 * hours), (24 * hours, 24 * hours)] {
+        let before = AlertRaised {
+            limit: "tried".to_owned(),
+            percent: 80,
+            used: 8,
+            cap: 10,
+            again_tick: tick,
+            shadow: false,
+            egress_ip: 0,
+            chat: 0,
+        };
+        state.alerts.raise(about.clone(), &before, tick - quiet);
+        let admit = super::penalty_tests::admit(&world, app, "message/send");
+        let drafts = decide(&state, admit, Now { tick, at: state.at }, None).drafts;
+        let again = drafts.into_iter().find_map(|draft| match draft.body {
+            Body::AlertRaised(x) => Some(x.again_tick - tick),
+            _ => None,
+        });
+        assert_eq!(again, Some(expected));
+    }
 }
 
 #[test]
