@@ -31,6 +31,9 @@ pub enum Share {
 }
 
 impl Share {
+    /// In the order in which alerts are remembered.
+    const ALL: [Self; 3] = [Self::Common, Self::ApiKey, Self::Chat];
+
     fn raised_max(self) -> usize {
         if self == Self::Common { RAISED_MAX } else { RAISED_BY_CLIENTS_MAX }
     }
@@ -110,12 +113,7 @@ impl Alerts {
     }
 
     fn raised_like(&self, about: &About) -> &BTreeMap<About, Raised> {
-        let [common, api_key, chat] = &self.raised;
-        match about.share() {
-            Share::Common => common,
-            Share::ApiKey => api_key,
-            Share::Chat => chat,
-        }
+        &self.raised[about.share() as usize]
     }
 
     /// Whether one more is not raised, since it could not be remembered.
@@ -124,10 +122,7 @@ impl Alerts {
             let most = share.raised_max();
             all.len() >= most && all.values().filter(|raised| tick < raised.again_at).count() >= most
         };
-        [Share::Common, Share::ApiKey, Share::Chat]
-            .into_iter()
-            .zip(&self.raised)
-            .any(|(it, all)| full(it, all))
+        Share::ALL.into_iter().zip(&self.raised).any(|(it, all)| full(it, all))
     }
 
     /// Whether one was pushed out lately.
@@ -137,12 +132,7 @@ impl Alerts {
 
     pub(super) fn raise(&mut self, about: About, x: &AlertRaised, tick: i64) {
         let share = about.share();
-        let [common, api_key, chat] = &mut self.raised;
-        let all = match share {
-            Share::Common => common,
-            Share::ApiKey => api_key,
-            Share::Chat => chat,
-        };
+        let all = &mut self.raised[share as usize];
         if all.len() < share.raised_max() || all.contains_key(&about) {
             all.insert(about, Raised { percent: x.percent, at: tick, again_at: x.again_tick });
         }
@@ -150,8 +140,10 @@ impl Alerts {
 
     /// Makes room for others, where there is none.
     pub(super) fn prune(&mut self, tick: i64) {
-        for all in self.raised.iter_mut().filter(|all| all.len() >= RAISED_BY_CLIENTS_MAX) {
-            all.retain(|_, raised| tick < raised.again_at);
+        for (share, all) in Share::ALL.into_iter().zip(&mut self.raised) {
+            if all.len() >= share.raised_max() {
+                all.retain(|_, raised| tick < raised.again_at);
+            }
         }
     }
 
