@@ -176,7 +176,7 @@ async fn a_list_keeps_its_place_until_it_is_decided_also_when_its_client_hangs_u
     }
     let fifth = world.post("/v1/calls", &world.admin, &body);
     // Were there a place for it, it would wait for the committer for ever.
-    let fifth = tokio::time::timeout(Duration::from_secs(60), fifth).await.unwrap();
+    let fifth = tokio::time::timeout(Duration::from_mins(1), fifth).await.unwrap();
     assert_eq!(fifth.problem(), (503, "busy"));
     drop(busy);
     world.state.ledger.read(|_, _| ()).await.unwrap();

@@ -258,7 +258,7 @@ fn what_can_not_be_remembered_is_not_raised_again_and_again() {
 
 #[test]
 fn what_one_client_can_bring_about_as_often_as_it_likes_silences_nothing_else() {
-    let about = |chat, api_key, api| About { chat, api_key, api, ..About::default() };
+    let about = |chat, api_key, api| About { api, api_key, chat, ..About::default() };
     let (limit, again_tick) = (String::new(), 1_000);
     let raised =
         AlertRaised { limit, percent: 80, used: 1, cap: 1, again_tick, shadow: false, egress_ip: 0, chat: 0 };
