@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use crate::admission::{Ticket, Wait};
 use crate::ledger::command::{Admit, Ask, Command, InLine, Outcome, Refusal, Reply as LedgerReply};
 use crate::ledger::entry::Size;
+use crate::ledger::sizes::UNKNOWN_IN_WORDS;
 use crate::ledger::{LedgerError, Seq};
-use crate::quota::{KEYS, KEYS_IN_WORDS, Reading};
+use crate::quota::{KEYS, KEYS_IN_WORDS, Reading, Unit};
 use crate::wecom::catalogue::Credential;
 use crate::wecom::client::{Method, Request, Response, SendError};
 use crate::wecom::errcodes;
@@ -222,7 +223,7 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
         Outgoing::own(&reply)
     };
     match refusal {
-        Refusal::Limit { reading, retry_at, .. } => {
+        Refusal::Limit { reading, retry_at, needed, .. } => {
             let Reading { limit, rule, cap, used, window, .. } = reading;
             let wait = retry_at.map(|at| seconds_until(at, tick).max(1));
             let when = wait.map_or_else(|| "never".to_owned(), |wait| format!("in {wait} s"));
@@ -233,6 +234,9 @@ fn refused(refusal: &Refusal, call: &Call, note: Option<&str>, tick: i64) -> Out
             );
             if **limit == *KEYS {
                 detail = format!("{detail} at the earliest: {KEYS_IN_WORDS}");
+            }
+            if wait.is_none() && reading.unit == Unit::PersonTimes && *needed > *cap && *cap > 0 {
+                detail = format!("{detail}: it needs {needed}; {UNKNOWN_IN_WORDS}");
             }
             let [policy, state] = rate_limit_headers(reading, tick);
             let outgoing =

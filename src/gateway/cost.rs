@@ -233,6 +233,7 @@ fn size(lesson: Lesson, app: &App, hasher: &Hasher<'_>) -> Option<Size> {
         Lesson::Joined { departments } => Size::Joined { departments: departments.len() as u64 },
         Lesson::Moved { departments } => Size::Moved { into: departments },
         Lesson::DepartmentsChanged => Size::DepartmentsChanged,
+        Lesson::DepartmentsGrown => Size::DepartmentsGrown,
         Lesson::TagsChanged => Size::TagsChanged,
         Lesson::ChatsChanged => Size::ChatsChanged,
         Lesson::ScopesChanged => Size::ScopesChanged,

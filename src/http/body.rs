@@ -46,7 +46,8 @@ impl Body {
         let whole = Instant::now() + WHOLE;
         loop {
             let idle = Instant::now() + IDLE;
-            let late = |_| invalid_body(if whole < idle { TOO_LONG } else { NOTHING_CAME });
+            let what = if whole < idle { TOO_LONG } else { NOTHING_CAME };
+            let late = |_| Problem::new(&problem::REQUEST_TIMEOUT, what);
             let next = timeout_at(idle.min(whole), payload.next()).await.map_err(late)?;
             if self.is_whole_with(next)? {
                 return Ok(self.bytes.freeze());

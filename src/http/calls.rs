@@ -216,8 +216,8 @@ fn waited(mut problem: Problem, wait: Option<Wait>, note: Option<String>) -> Pro
 
 fn refused(state: &HttpState, refusal: &Refusal) -> Problem {
     match refusal {
-        Refusal::Limit { reading, retry_at, .. } => {
-            present::refused(reading, *retry_at, Present::read(&state.ledger, &*state.clock))
+        Refusal::Limit { reading, retry_at, needed, .. } => {
+            present::refused(reading, *retry_at, *needed, Present::read(&state.ledger, &*state.clock))
         }
         Refusal::Blocked { penalty, level, retry_at, .. } => {
             let present = Present::read(&state.ledger, &*state.clock);

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::tests::{APPS, World};
-use crate::ledger::Seq;
 use crate::ledger::entry::Scope;
+use crate::ledger::{Command, Seq};
+use crate::quota::Operator;
 
 impl World {
     async fn answered(&self, key: &str, app: &str, errcode: i64) -> Seq {
@@ -102,6 +103,27 @@ async fn a_likely_limit_names_its_own_window_and_refusals_are_counted() {
         (&spent[0]["window"], &spent[0]["spent"], &spent[0]["refused"]),
         (&json!("60s"), &json!(3), &json!(1))
     );
+}
+
+#[tokio::test]
+async fn declared_usage_is_nobodys_and_counts_in_the_limits_of_its_api_alone() {
+    let world = World::new().await;
+    world
+        .act(Command::PutLimits { profile: "wecom-2023".to_owned(), operator: Operator::Corp, own: None })
+        .await;
+    world.cap("corp1", "messages-app-day", 10).await;
+    for (api, amount) in [("appchat/send", 5), ("message/send", 9)] {
+        let declared = json!({"corp_id": "corp1", "agent_id": "1000002", "unit": "person_times", "amount": amount, "api": api});
+        assert_eq!(world.post("/v1/usage/declare", &world.admin, &declared).await.status, 201);
+    }
+    let seq = world.answered(&world.admin, APPS[0], 45009).await;
+    let incident = world.get(&format!("/v1/incidents/{seq}"), &world.admin).await;
+    let spent = incident.body["spent"].as_array().unwrap();
+    let day = spent.iter().find(|it| it["unit"] == "person_times").unwrap();
+    assert_eq!(day["spent"], 9, "{}", incident.text);
+    let spenders = day["spenders"].as_array().unwrap();
+    let who: Vec<_> = spenders.iter().map(|it| (it["api_key_id"].is_null(), it["spent"].clone())).collect();
+    assert_eq!(who, [(true, json!(9)), (false, json!(0))], "{}", incident.text);
 }
 
 #[tokio::test]

@@ -20,6 +20,18 @@ async fn an_administrator_of_some_apps_changes_no_limit_of_all() {
 }
 
 #[tokio::test]
+async fn no_more_limits_that_are_used_up_are_looked_for_than_are_wanted() {
+    let world = World::new().await;
+    for (corp_id, app) in ["corp1", "corp2"].into_iter().zip(APPS) {
+        world.cap(corp_id, LIMIT, 1).await;
+        world.reserve(&world.admin, app).await;
+    }
+    for (most, found) in [(1, 1), (2, 2), (9, 2)] {
+        assert_eq!(super::usage::used_up(&world.state.ledger, most).await.unwrap().len(), found);
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_some_apps_sees_no_cap_of_other_corps() {
     let world = World::new().await;
     for corp_id in ["corp1", "corp2", "*"] {

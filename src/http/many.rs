@@ -86,6 +86,9 @@ pub(super) async fn reserve(
     let Reply::Together(replies) = together else {
         return Err(Problem::internal(&"the ledger did not answer for each call"));
     };
+    // What was told before is read entry by entry.
+    let reads = replies.iter().any(|reply| matches!(reply, Reply::Remembered { ended: None, .. }));
+    let _place = if reads { Some(state.slow().await?) } else { None };
     let (mut replies, mut results, mut replayed) = (replies.into_iter(), Vec::new(), false);
     for admit in admits {
         results.push(match admit {

@@ -1,6 +1,7 @@
 //! Reservations that come again, come together, or are only asked about; and what they cost.
 
 use std::task::Poll;
+use std::time::Duration;
 
 use actix_web::test::TestRequest;
 use serde_json::{Value, json};
@@ -173,10 +174,44 @@ async fn a_list_keeps_its_place_until_it_is_decided_also_when_its_client_hangs_u
             std::future::poll_fn(|context| Poll::Ready(request.as_mut().poll(context))).await.is_pending()
         );
     }
-    assert_eq!(world.post("/v1/calls", &world.admin, &body).await.problem(), (503, "busy"));
+    let fifth = world.post("/v1/calls", &world.admin, &body);
+    // Were there a place for it, it would wait for the committer for ever.
+    let fifth = tokio::time::timeout(Duration::from_mins(1), fifth).await.unwrap();
+    assert_eq!(fifth.problem(), (503, "busy"));
     drop(busy);
     world.state.ledger.read(|_, _| ()).await.unwrap();
     assert_eq!(world.post("/v1/calls", &world.admin, &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_list_that_comes_again_reads_much_and_waits_for_its_turn() {
+    let world = World::new().await;
+    let list = json!({"calls": [order(), order()]});
+    let first = world.post_once("k", &world.admin, &list).await;
+    world.post_once("single", &world.admin, &order()).await;
+    let places = (world.state.slow().await.unwrap(), world.state.slow().await.unwrap());
+    // From here on time passes when nothing else can happen.
+    tokio::time::pause();
+    assert_eq!(world.post_once("k", &world.admin, &list).await.problem(), (503, "busy"));
+    tokio::time::resume();
+    assert_eq!(world.post_once("single", &world.admin, &order()).await.status, 201);
+    assert_eq!(world.post_once("new", &world.admin, &list).await.status, 200);
+    drop(places);
+    let again = world.post_once("k", &world.admin, &list).await;
+    assert_eq!((again.status, again.header("idempotent-replayed")), (200, "true"));
+    assert_eq!(again.body["results"][1]["call_id"], first.body["results"][1]["call_id"]);
+}
+
+#[tokio::test]
+async fn a_message_that_never_passes_since_sizes_are_unknown_is_told_what_helps() {
+    let world = World::new().await;
+    let to =
+        |parties: &str| json!({"app": APPS[0], "api": "message/send", "recipients": {"toparty": parties}});
+    let many = (1..=31).map(|id| id.to_string()).collect::<Vec<_>>().join("|");
+    let refused = world.post("/v1/calls", &world.admin, &to(&many)).await;
+    assert_eq!((refused.problem(), &refused.body["retry_at"]), ((429, "limit-exceeded"), &Value::Null));
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("it needs 3100") && detail.contains("`members learn`"), "{detail}");
 }
 
 #[tokio::test]

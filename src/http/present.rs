@@ -5,8 +5,9 @@ use actix_web::http::header::HeaderName;
 use crate::clock::Clock;
 use crate::ledger::canonical::instant;
 use crate::ledger::entry::{PenaltyLevel, Seq};
+use crate::ledger::sizes::UNKNOWN_IN_WORDS;
 use crate::ledger::{LedgerHandle, State};
-use crate::quota::{KEYS, KEYS_IN_WORDS, Reading, Rule, Window};
+use crate::quota::{KEYS, KEYS_IN_WORDS, Reading, Rule, Unit, Window};
 
 use super::problem::{self, Problem};
 
@@ -54,7 +55,8 @@ pub fn blocked(penalty: Seq, level: PenaltyLevel, retry_at: i64, present: Presen
 }
 
 /// The problem, with `Retry-After` and the fields of draft-ietf-httpapi-ratelimit-headers.
-pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Problem {
+/// `needed`: what the call would have taken.
+pub fn refused(reading: &Reading, retry_at: Option<i64>, needed: u64, present: Present) -> Problem {
     let Reading { limit, rule, used, cap, remaining, window, resets_at, .. } = reading;
     let retry = retry_at.map(|tick| present.instant(tick));
     let advice = match &retry {
@@ -65,10 +67,15 @@ pub fn refused(reading: &Reading, retry_at: Option<i64>, present: Present) -> Pr
         }
         None if *cap == 0 => "the cap is 0: an operator has closed this API".to_owned(),
         None if *window == Window::Total => "nothing frees it but a declared correction".to_owned(),
-        None if rule.is_of_api_key() => {
-            "it needs more than this key may ever use, so it never passes".to_owned()
+        None => {
+            let than = if rule.is_of_api_key() { "this key may ever use" } else { "the whole limit" };
+            let remedy = if reading.unit == Unit::PersonTimes {
+                format!("; {UNKNOWN_IN_WORDS}")
+            } else {
+                String::new()
+            };
+            format!("it needs {needed}, more than {than}, so it never passes{remedy}")
         }
-        None => "it needs more than the whole limit, so it never passes".to_owned(),
     };
     let whose = rule.in_words();
     let within = match window {

@@ -50,6 +50,8 @@ types! {
         "Write it CORP_ID/AGENT_ID as `wecom-ledger app list` shows it, or add it with `wecom-ledger app add`.";
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "The method is not allowed here",
         "Use a method that the `Allow` header names.";
+    REQUEST_TIMEOUT = "request-timeout", 408, "The body came too slowly",
+        "Send it without a pause of 30 s, and all of it within a minute. Nothing was done.";
     CALL_NOT_PENDING = "call-not-pending", 409, "The call is not pending",
         "It was settled before, has expired, or was reserved with another key. Its entries are at /v1/entries.";
     CALL_ENDED = "call-ended", 409, "The call of this Idempotency-Key has ended",

@@ -82,7 +82,9 @@ impl Sums {
         let Ok(entry) = row.entry() else { return };
         match &entry.body {
             Body::UsageDeclared(x) if x.unit == self.unit && (row.api.is_none() || matches(row)) => {
-                self.spent(Who::of(row), u64::try_from(x.amount).unwrap_or(0));
+                // Who wrote it down spent nothing.
+                let who = Who { api_key: None, ..Who::of(row) };
+                self.spent(who, u64::try_from(x.amount).unwrap_or(0));
             }
             _ if !matches(row) => {}
             Body::CallPending(x) => self.open(row, x.cost),

@@ -69,9 +69,15 @@ impl World {
     /// The committer is busy until what this answers is dropped.
     pub(super) async fn busy_committer(&self) -> std::sync::mpsc::Sender<()> {
         let (release, released) = std::sync::mpsc::channel();
+        let (begin, begun) = tokio::sync::oneshot::channel();
         let ledger = self.state.ledger.clone();
-        tokio::spawn(async move { ledger.read(move |_, _| released.recv().is_ok()).await });
-        tokio::task::yield_now().await;
+        let read = move |_: &_, _| {
+            begin.send(()).unwrap();
+            released.recv().is_ok()
+        };
+        tokio::spawn(async move { ledger.read(read).await });
+        // Who is asked before it has begun is served before it.
+        begun.await.unwrap();
         release
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use crate::ledger::LedgerHandle;
+use crate::ledger::command::Now;
 use crate::ledger::directory::Directory;
+use crate::ledger::{LedgerHandle, State};
 
 use super::penalties::{self, PenaltyRow, Phase};
 use super::problem::Problem;
@@ -42,7 +43,7 @@ impl Looked {
         let fresh = latest.as_ref().filter(|(at, _)| at.elapsed() < LOOK_EVERY);
         let of_limits = match fresh {
             Some((_, warnings)) => warnings.clone(),
-            None => latest.insert((Instant::now(), of_limits(ledger).await?)).1.clone(),
+            None => latest.insert((Instant::now(), look(ledger).await?)).1.clone(),
         };
         warnings.extend(of_limits);
         warnings.truncate(WARNINGS_MAX);
@@ -71,6 +72,28 @@ pub(super) fn of_apps(directory: &Directory) -> Vec<Warning> {
         Some(Warning { app: Some(label), what, errcode, advice })
     });
     trouble.take(WARNINGS_MAX).collect()
+}
+
+async fn look(ledger: &LedgerHandle) -> Result<Vec<Warning>, Problem> {
+    let mut warnings = of_alerts(ledger).await?;
+    warnings.extend(of_limits(ledger).await?);
+    warnings.truncate(WARNINGS_MAX);
+    Ok(warnings)
+}
+
+/// Alerts that nobody hears of.
+async fn of_alerts(ledger: &LedgerHandle) -> Result<Vec<Warning>, Problem> {
+    let look =
+        |state: &State, now: Now| (state.alerts.dropped_lately(now.tick), state.alerts.is_full(now.tick));
+    let (dropped, full) = ledger.read(look).await?;
+    let warning = |what, advice: &str| Warning { app: None, what, errcode: None, advice: advice.to_owned() };
+    let dropped = dropped.then(|| {
+        warning("alerts_dropped", "within the last day more alerts waited for the webhook than it takes: some were not delivered; all are in the ledger: GET /v1/entries?kind=alert.raised")
+    });
+    let full = full.then(|| {
+        warning("alerts_not_raised", "so many alerts are in force that further ones can't be remembered and are not raised; what they are about: GET /v1/entries?kind=alert.raised")
+    });
+    Ok(dropped.into_iter().chain(full).collect())
 }
 
 /// Calls that are refused for now: by WeCom's block, or because nothing is left.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::quota::{Cost, KEYS, Moment};
 
+use super::alerts::Share;
 use super::command::RefusalKey;
 use super::directory::{ApiKey, App, Corp, Credential, Directory};
 use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, Seq, Target};
@@ -114,7 +115,7 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
             let wall_minus_tick_ms = before.saturating_add(x.step_ms);
             state.clock.wall_minus_tick_ms = Some(wall_minus_tick_ms);
             state.meters.show(entry.tick, wall_minus_tick_ms);
-            state.alerts.queue_up(entry.seq);
+            state.alerts.queue_up(entry.seq, Share::Common, entry.tick);
         }
         Body::ProcessStarted(x) => {
             let egress_ip = *state.egress_ips.entry(x.egress_ip.clone()).or_insert(entry.seq);

@@ -124,19 +124,29 @@ impl Penalties {
         found.filter(|(_, it)| tick < it.until || it.trying(tick).is_some()).max_by_key(|(_, it)| it.until)
     }
 
-    /// The block for which this call is one that tries: it went out when the block's time was over.
+    /// The block for which this call is one that tries: it went out when the block's time was over. One of WeCom's
+    /// comes before a client's word.
     pub fn probed_by(&self, pending: &Pending) -> Option<(Blocked, &Penalty)> {
         if self.blocked.is_empty() || !tries(pending) {
             return None;
         }
         let found = keys_of(pending).into_iter().filter_map(|key| self.blocked.get(&key).map(|it| (key, it)));
-        found.into_iter().find(|(_, penalty)| penalty.until <= pending.tick)
+        found.filter(|(_, it)| it.until <= pending.tick).min_by_key(|(_, it)| it.first.told)
     }
 
-    /// Whether a call was on its way already when a block began that now holds it back.
+    /// Whether a call was on its way already when a block began that now holds it back. After a client's word WeCom's
+    /// own is news.
     pub fn was_under_way(&self, seq: Seq, pending: &Pending) -> bool {
-        let found = keys_of(pending).into_iter().filter_map(|key| self.blocked.get(&key));
-        found.into_iter().any(|penalty| seq < penalty.started)
+        let mut found = keys_of(pending).into_iter().filter_map(|key| self.blocked.get(&key));
+        found.any(|penalty| seq < penalty.started && !(penalty.first.told && tries(pending)))
+    }
+
+    /// Whether a client's word would come into the place of what WeCom said. That holds its calls back already, or lets
+    /// one of them try.
+    pub fn is_known_better(&self, pending: &Pending) -> bool {
+        let Pending { api, app, .. } = *pending;
+        let known = self.blocked.get(&Blocked { api, blocks: Blocks::App, whose: app });
+        !tries(pending) && known.is_some_and(|known| !known.first.told)
     }
 
     /// A call goes out: if it is the first one after a block, it is the one that tries.
@@ -169,8 +179,17 @@ impl Penalties {
     }
 
     pub(super) fn start(&mut self, seq: Seq, key: Blocked, x: &PenaltyStarted, refs: Refs, tick: i64) {
+        self.incidents.push_back(seq);
+        while self.incidents.len() > INCIDENTS_MAX {
+            self.incidents.pop_front();
+        }
         self.blocked.retain(|_, penalty| penalty.probe.is_some() || penalty.until + KEPT_MS > tick);
         let before = self.blocked.get(&key);
+        if x.told && before.is_some_and(|before| !before.first.told) {
+            return;
+        }
+        // What WeCom says itself begins anew after what a client said.
+        let before = before.filter(|before| before.first.told == x.told);
         let repeated =
             before.filter(|before| before.level == x.level).map_or(0, |before| before.repeated + 1);
         let is_concurrent = |level| level == PenaltyLevel::Concurrent;
@@ -188,10 +207,6 @@ impl Penalties {
         let penalty =
             Penalty { started: seq, level: x.level, until: x.until_tick, probe: None, repeated, first };
         self.blocked.insert(key, penalty);
-        self.incidents.push_back(seq);
-        while self.incidents.len() > INCIDENTS_MAX {
-            self.incidents.pop_front();
-        }
     }
 
     pub(super) fn end(&mut self, started: Seq) {

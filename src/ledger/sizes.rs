@@ -1,7 +1,8 @@
 //! How many members departments, tags, group chats and apps' scopes have, as far as the ledger knows: from answers
 //! that passed through, each as the app that asked may see it, or declared by an operator, for one app or for every
 //! app of a corp. An upper bound is what matters: of what was declared and what was learned the larger counts, and
-//! where nothing is known, the caller takes the corp's whole account cap.
+//! where nothing is known, the caller takes the corp's whole account cap. What a call adds is added to either; where
+//! nobody knows how much it adds, neither holds any more, until it is declared or learned anew.
 
 mod sums;
 mod view;
@@ -27,6 +28,9 @@ const CHAT_HASHES_MAX: usize = 2_000_000;
 
 /// When everything is full, what holds no more is looked for this often at most.
 const PRUNE_EVERY_MS: i64 = 60_000;
+
+/// What helps where a message costs more than a whole limit.
+pub const UNKNOWN_IN_WORDS: &str = "a group whose size is not known counts as the whole corp: `members learn` or `members declare` makes it known";
 
 /// Stands for every app of the corp: what was declared without one.
 const EVERY_APP: Seq = 0;
@@ -162,9 +166,12 @@ impl Sizes {
             // Nothing is known that could have grown.
             Size::Joined { .. } => !views.any(View::grows),
             Size::Moved { .. } | Size::DepartmentsChanged => !views.any(View::has_learned_departments),
-            Size::TagsChanged => !views.any(View::has_learned_tags),
+            Size::DepartmentsGrown => {
+                !views.any(|view| view.has_learned_departments() || view.has_declared())
+            }
+            Size::TagsChanged => !views.any(View::has_tags),
             Size::ChatsChanged => !views.any(View::has_chats),
-            Size::ScopesChanged => !views.any(View::has_scope),
+            Size::ScopesChanged => !views.any(View::has_everyone),
             Size::TagGrown { id, members, parties } => {
                 views.all(|view| view.tag_includes(*id, *members, parties))
             }
@@ -220,6 +227,7 @@ impl Sizes {
             Size::Joined { departments } => of.joined = of.joined.saturating_add((*departments).max(1)),
             // Whoever may see it, it has changed.
             Size::DepartmentsChanged
+            | Size::DepartmentsGrown
             | Size::TagsChanged
             | Size::ChatsChanged
             | Size::ScopesChanged

@@ -53,7 +53,9 @@ impl Webhook {
         let Some(client) = client() else { return };
         let mut lock: Option<FileLock> = None;
         let mut pace = Pace::new(self.settings.format.every());
+        let mut dropped = None;
         loop {
+            self.warn_of_dropped(&mut dropped).await;
             let wait = self.round(&client, &mut lock, &mut pace).await.unwrap_or_else(|reason| {
                 let wait = pace.wait();
                 tracing::warn!(reason, "alerts can't be delivered; trying again in {wait:?}");
@@ -63,6 +65,18 @@ impl Webhook {
                 () = tokio::time::sleep(wait) => {}
                 () = self.ledger.ended() => return,
             }
+        }
+    }
+
+    /// Says it aloud when alerts were pushed out that nobody was told of. `seen`: as many as there were the last time.
+    async fn warn_of_dropped(&self, seen: &mut Option<u64>) {
+        let Ok(dropped) = self.ledger.read(|state, _| state.alerts.dropped).await else { return };
+        let more = dropped - seen.replace(dropped).unwrap_or(dropped);
+        if more > 0 {
+            tracing::warn!(
+                more,
+                "alerts were pushed out of the queue; they are in the ledger and nowhere else"
+            );
         }
     }
 

@@ -7,8 +7,8 @@ use crate::ledger::Seq;
 /// The pause after a failure doubles up to this.
 const PAUSE_MAX: Duration = Duration::from_mins(5);
 
-/// So often the receiver refuses what an alert says before the alert is given up, within some two minutes. One that
-/// it never takes must not hold up those behind it.
+/// So often the receiver refuses what an alert says before the alert is given up, within some two minutes, or seven for a
+/// group robot, whose first pause is longer. One that it never takes must not hold up those behind it.
 const REFUSALS_MAX: u32 = 8;
 
 /// Why an alert was not taken.

@@ -1,7 +1,15 @@
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::datadir;
+use crate::ledger::committer::Registration;
 use crate::ledger::directory::Directory;
 use crate::ledger::entry::{AlertRaised, Body, CapLearned, ClockStepped, Drift, Entry, Refs};
 
 use super::*;
+use crate::quota::Unit;
 
 fn row(body: Body) -> Row {
     let at = 1_790_000_000_000;
@@ -107,6 +115,59 @@ fn only_what_is_about_the_message_is_a_refusal_of_it() {
     for errcode in [45_009, -1, 93_000] {
         assert!(matches!(robot(errcode), Err(Failure::Later(_))), "{errcode}");
     }
+}
+
+/// Takes whatever is posted to it.
+async fn receiver() -> SecretString {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut seen = Vec::new();
+            // The body is one JSON object.
+            while !seen.ends_with(b"}") && stream.read_buf(&mut seen).await.unwrap_or(0) > 0 {}
+            let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 13\r\n\r\n{\"errcode\":0}";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    SecretString::from(url)
+}
+
+#[tokio::test]
+async fn a_group_robot_is_told_of_one_alert_at_a_time_and_others_of_all_that_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    datadir::init(dir.path()).await.unwrap();
+    let (instance, egress_ip) = ("test".to_owned(), "default".to_owned());
+    let registration = Registration { instance, egress_ip, learn_caps_after: None, webhook: true };
+    let opened = datadir::open(dir.path(), Some(registration)).await.unwrap();
+    let ledger = opened.ledger.clone();
+    ledger.decide(Command::PutCorp { corp_id: "corp".to_owned(), account_cap: 10 }).await.unwrap();
+    let declare = |amount| Command::Declare {
+        corp_id: "corp".to_owned(),
+        agent_id: None,
+        api: None,
+        unit: Unit::Apps,
+        amount,
+        note: String::new(),
+        article: 0,
+    };
+    // The cap is 30: three thresholds, one after the other.
+    for amount in [24, 3, 3] {
+        ledger.decide(declare(amount)).await.unwrap();
+    }
+    let waiting = async || ledger.read(|state, _| state.alerts.queue().count()).await.unwrap();
+    assert_eq!(waiting().await, 3);
+    let url = receiver().await;
+    for (format, left) in [(Format::WecomRobot, 2), (Format::WecomRobot, 1), (Format::Json, 0)] {
+        let lock_file = dir.path().join("lock").join(format!("webhook-{left}"));
+        let settings = Settings { url: url.clone(), format, secret: None, lock_file };
+        let (reader, clock) = (opened.reader.clone(), Arc::clone(&opened.clock));
+        let webhook = Webhook { ledger: ledger.clone(), reader, clock, settings };
+        let mut pace = Pace::new(format.every());
+        let wait = webhook.round(&client().unwrap(), &mut None, &mut pace).await.unwrap();
+        assert_eq!((waiting().await, wait), (left, format.every()));
+    }
+    ledger.stop().await;
 }
 
 #[test]

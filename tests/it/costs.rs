@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::support::raw::{self, Message, Upstream};
 use crate::support::{AGENT, CORP, Entry, Ledger, Sandbox, Server, until};
 
 /// The account cap of the test's corp.
@@ -54,6 +55,28 @@ fn serve_free(ledger: &Ledger, setting: &str) -> Server {
     let mut command = ledger.serve_command(&[]);
     command.env(setting, "free");
     ledger.serve_from(command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_understood_leaves_no_size_of_what_it_may_have_made_larger() {
+    let upstream = Upstream::start(|request: Message, mut stream| async move {
+        // That it went well stands in a header that nobody documents, and nowhere else.
+        let (header, answer) = match request.target() {
+            it if it.contains("addtagusers") => ("error-code: 0\r\n", r#"{"errmsg":"ok"}"#),
+            _ => ("", r#"{"errcode":0,"errmsg":"ok","userlist":[{"userid":"a"}],"partylist":[]}"#),
+        };
+        let headers = format!("content-type: application/json\r\n{header}");
+        raw::reply(&mut stream, &headers, answer.as_bytes()).await;
+    })
+    .await;
+    let ledger = Ledger::new(&upstream.url);
+    let server = ledger.serve();
+    learn(&ledger, &server, "tag/get", "tagid=7").await;
+    assert_eq!(send(&ledger, &server, json!({"totag": "7"})).await.0, 1);
+    server.post("tag/addtagusers", json!({"tagid": 7, "userlist": ["b", "c"]})).await;
+    let entries = ledger.entries(&server).await;
+    assert_eq!(entries.iter().rfind(|entry| entry["kind"] == "call.posted").unwrap()["errcode"], 0);
+    assert_eq!(send(&ledger, &server, json!({"totag": "7"})).await.0, CAP);
 }
 
 #[tokio::test(flavor = "multi_thread")]

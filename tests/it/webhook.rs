@@ -80,6 +80,40 @@ async fn a_limit_that_fills_is_told_of_in_order_and_once_more_than_a_failure() {
     assert_eq!(receiver.requests().len(), failed + 3);
 }
 
+#[tokio::test]
+async fn a_group_robot_is_sent_texts_one_after_the_other_as_slowly_as_it_takes_them() {
+    let sandbox = Sandbox::start();
+    let robot = receiver(Arc::new(AtomicBool::new(false))).await;
+    let ledger = Ledger::new(sandbox.url());
+    let url = ledger.data_dir().join("hook");
+    std::fs::write(&url, format!("{}/cgi-bin/webhook/send?key=k\n", robot.url)).unwrap();
+    ledger.ok(&["limits", "set", CORP, "corp-api-minute", "10"]);
+    let mut command = ledger.serve_command(&[]);
+    command.env("WECOM_LEDGER_WEBHOOK_URL_FILE", &url).env("WECOM_LEDGER_WEBHOOK_FORMAT", "wecom-robot");
+    let server = ledger.serve_from(command);
+    for _ in 0..9 {
+        server.get("user/get", "userid=zhangsan").await;
+    }
+    until("both thresholds were delivered", async || robot.requests().len() == 2).await;
+    for (message, percent) in robot.requests().iter().zip(["80 %", "90 %"]) {
+        let json = message.json();
+        assert_eq!(json["msgtype"], "text");
+        let text = json["text"]["content"].as_str().unwrap();
+        assert!(text.contains("corp-api-minute") && text.contains(percent), "{text}");
+    }
+    let delivered = async || {
+        let entries = ledger.entries(&server).await;
+        entries
+            .iter()
+            .filter(|it| it["kind"] == "webhook.delivered")
+            .map(|it| it["tick"].as_i64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    until("both are on record", async || delivered().await.len() == 2).await;
+    let ticks = delivered().await;
+    assert!(ticks[1] - ticks[0] >= 3_000, "a robot takes 20 messages a minute: {ticks:?}");
+}
+
 #[test]
 fn a_webhook_without_a_readable_address_is_a_failure_at_the_start() {
     let ledger = Ledger::new("http://127.0.0.1:1");

@@ -22,6 +22,24 @@ async fn keys_take_turns_also_when_several_places_become_free_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_that_comes_while_another_is_asked_for_is_for_those_refused_before_as_well() {
+    let (fake, admission) = fake();
+    fake.inside().own.extend([11, 12].map(|key| (Caller::Key(key), Reach::Caller)));
+    let [first, second] = [(11, 1), (12, 2)].map(|(key, id)| ask(&admission, call(APP, key, id), 60));
+    a_moment().await;
+    fake.hold(true);
+    // Both may try again, the first one is asked for and refused, and only then there is room for it.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let begun = Instant::now();
+    fake.inside().own.remove(&Caller::Key(11));
+    fake.give(1);
+    fake.hold(false);
+    assert!(is_admitted(&answer(first).await));
+    assert!(ms_since(begun) < 1_000, "{}", ms_since(begun));
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
 async fn turns_go_on_where_they_stopped() {
     let (fake, admission) = fake();
     let calls = [(11, 1), (11, 2), (12, 3), (12, 4), (13, 5), (13, 6)];

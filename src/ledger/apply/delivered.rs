@@ -1,5 +1,6 @@
 //! Entries about what reached people: messages that were answered, or never will be, and WeCom's own count of them.
 
+use crate::ledger::alerts::Share;
 use crate::ledger::delivered::{COUNTED_API, Delivery, Span};
 use crate::ledger::entry::{Body, CallPosted, Entry, Seq, UsageReconciled};
 use crate::ledger::state::{Pending, PendingWhat, State};
@@ -63,6 +64,6 @@ pub(super) fn reconciled(state: &mut State, entry: &Entry, x: &UsageReconciled) 
         state.delivered.reconciled(app, entry.seq, x);
     }
     if x.is_alarming() {
-        state.alerts.queue_up(entry.seq);
+        state.alerts.queue_up(entry.seq, Share::Common, entry.tick);
     }
 }

@@ -1,6 +1,6 @@
 //! Entries about limits: which hold, what no call shows, how large things are, what WeCom blocks.
 
-use crate::ledger::alerts::About;
+use crate::ledger::alerts::{About, Share};
 use crate::ledger::entry::{
     AlertRaised, CapLearned, CapRestored, Entry, LimitsPut, OwnRule, PenaltyEnded, PenaltyStarted, Seq,
     SizeLearned, UsageDeclared,
@@ -122,7 +122,8 @@ pub(super) fn learn(state: &mut State, entry: &Entry, x: &SizeLearned, declared:
 pub(super) fn block(state: &mut State, entry: &Entry, x: &PenaltyStarted) {
     let key = Blocked { api: entry.refs.api.unwrap_or(0), blocks: x.blocks, whose: x.whose };
     state.penalties.start(entry.seq, key, x, entry.refs, entry.tick);
-    state.alerts.queue_up(entry.seq);
+    let share = if x.told { Share::ApiKey } else { Share::Common };
+    state.alerts.queue_up(entry.seq, share, entry.tick);
 }
 
 pub(super) fn unblock(state: &mut State, entry: &Entry, x: &PenaltyEnded) {
@@ -139,7 +140,7 @@ pub(super) fn lower(state: &mut State, entry: &Entry, x: &CapLearned) {
     if state.meters.set_learned(&x.limit, &about.facets(), Some(x.cap)).is_ok() {
         state.learned.learn(about, entry.seq, entry.at, x);
     }
-    state.alerts.queue_up(entry.seq);
+    state.alerts.queue_up(entry.seq, Share::Common, entry.tick);
 }
 
 pub(super) fn restore(state: &mut State, x: &CapRestored) {
@@ -160,6 +161,7 @@ pub(super) fn alert(state: &mut State, entry: &Entry, x: &AlertRaised) {
         chat: x.chat,
         shadow: x.shadow,
     };
+    let share = about.share();
     state.alerts.raise(about, x, entry.tick);
-    state.alerts.queue_up(entry.seq);
+    state.alerts.queue_up(entry.seq, share, entry.tick);
 }

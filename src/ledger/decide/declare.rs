@@ -3,8 +3,10 @@
 use crate::ledger::command::{Now, Rejected, Reply};
 use crate::ledger::delivered::COUNTED_API;
 use crate::ledger::directory::ApiKey;
-use crate::ledger::entry::{Blocks, Body, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared};
-use crate::ledger::state::State;
+use crate::ledger::entry::{
+    Blocks, Body, Draft, PenaltyEnded, Refs, Scope, Seq, Size, SizeLearned, UsageDeclared,
+};
+use crate::ledger::state::{OTHER_API, State};
 use crate::quota::{Cost, Dimension, Facets, KEYS_IN_WORDS, Limit, Unit, Window};
 use crate::wecom::path::ApiName;
 
@@ -133,13 +135,19 @@ pub(super) fn usage(
     {
         return Decision::invalid(format!("the API must be a name such as message/send: {error}"));
     }
-    if let Some(fault) = counts_nowhere(state, app, api, &used) {
-        return Decision::invalid(fault);
-    }
     let (api_seq, named) = api.map_or((None, None), |api| {
         let (seq, named) = api_ref(state, api);
         (Some(seq), named)
     });
+    // One that gets no name of its own counts where all of those count.
+    let known = |seq| state.directory.apis.get(&seq).map(String::as_str);
+    let api = match &named {
+        Some(Draft { body: Body::ApiNamed(x), .. }) => Some(x.name.as_str()),
+        _ => api_seq.and_then(known),
+    };
+    if let Some(fault) = counts_nowhere(state, app, api, &used) {
+        return Decision::invalid(fault);
+    }
     let refs = Refs { corp: Some(corp), app, api: api_seq, ..Refs::default() };
     let facets = Facets {
         corp,
@@ -212,7 +220,11 @@ fn counts_nowhere(
             (_, Some(_)) => "an app".to_owned(),
             (_, None) => "a corp".to_owned(),
         };
-        let by = api.map_or_else(String::new, |api| format!(" by {api}"));
+        let by = match api {
+            None => String::new(),
+            Some(OTHER_API) => format!(" by {OTHER_API}: too many unknown APIs have a name already"),
+            Some(api) => format!(" by {api}"),
+        };
         return Some(format!("no limit of profile {profile} counts this unit{by} of {of}"));
     }
     (amount < 0 && !counting().any(|limit| limit.window == Window::Total))

@@ -190,11 +190,13 @@ fn expire(state: &State, pendings: impl IntoIterator<Item = Seq>, reason: &str, 
             PendingWhat::Fetch => Body::CredentialExpired(ended),
         };
         drafts.push(draft(refs_of(found), body));
-        // Once for all of them: each would forget the same.
-        if let Some(doubt) = doubt::of(state, found)
-            && !doubts.iter().any(|(corp, known)| (*corp, known) == (found.corp, &doubt))
-        {
-            drafts.extend(doubt::draft(state, pending, found, doubt.clone(), tick));
+        for doubt in doubt::of(state, found) {
+            // Once for all of them: each would forget the same.
+            let said = doubts.iter().any(|(corp, known)| (*corp, known) == (found.corp, &doubt));
+            if said && doubt::forgets(&doubt) {
+                continue;
+            }
+            drafts.extend(doubt::drafts(state, pending, found, doubt.clone(), tick));
             doubts.push((found.corp, doubt));
         }
     }

@@ -46,8 +46,10 @@ pub(super) fn start(
     words: &Words<'_>,
     now: Now,
 ) -> Option<Draft> {
-    let tried = state.penalties.probed_by(pending);
-    if tried.is_none() && state.penalties.was_under_way(seq, pending) {
+    // A client's word says nothing of how long WeCom's own block is, and of whom.
+    let tried = state.penalties.probed_by(pending).filter(|(_, penalty)| !penalty.first.told);
+    let is_old = tried.is_none() && state.penalties.was_under_way(seq, pending);
+    if is_old || state.penalties.is_known_better(pending) {
         return None;
     }
     let name = state.directory.apis.get(&pending.api).map_or("", String::as_str);

@@ -58,8 +58,10 @@ pub enum Size {
     Joined { departments: u64 },
     /// A member is in these departments now, and may have been in others before.
     Moved { into: Vec<u64> },
-    /// Departments were moved or people imported: what was learned of departments is not certain any more.
+    /// Members were moved: what was learned of departments is not certain any more.
     DepartmentsChanged,
+    /// Departments were moved or people imported: nobody knows how many came, so declared sizes are not certain either.
+    DepartmentsGrown,
     /// Tags got members or departments, nobody knows which: what was learned of tags is not certain any more.
     TagsChanged,
     /// The same of group chats.

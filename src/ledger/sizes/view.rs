@@ -230,20 +230,29 @@ impl View {
         self.departments.values().any(of_department) || self.tags.values().any(of_tag)
     }
 
-    pub(super) fn has_learned_tags(&self) -> bool {
-        self.tags.values().any(|tag| tag.learned.is_some())
+    pub(super) fn has_declared(&self) -> bool {
+        self.everyone.is_some()
+            || self.departments.values().any(|it| it.declared.is_some())
+            || self.tags.values().any(|tag| tag.declared.is_some())
+    }
+
+    pub(super) fn has_tags(&self) -> bool {
+        !self.tags.is_empty() || self.everyone.is_some()
     }
 
     pub(super) fn has_chats(&self) -> bool {
         !self.chats.is_empty()
     }
 
-    pub(super) fn has_scope(&self) -> bool {
-        self.scope.is_some()
+    pub(super) fn has_everyone(&self) -> bool {
+        self.scope.is_some() || self.everyone.is_some()
     }
 
     /// Whether it would not change if the tag got these.
     pub(super) fn tag_includes(&self, id: u64, members: u64, parties: &[u64]) -> bool {
+        if self.everyone.is_some() && (members > 0 || !parties.is_empty()) {
+            return false;
+        }
         let Some(tag) = self.tags.get(&id) else { return true };
         let sizes = [&tag.learned, &tag.declared];
         members == 0
@@ -341,11 +350,11 @@ impl View {
             Size::Department { id, with_children, members }
                 if room > 0 || self.departments.contains_key(id) =>
             {
-                self.sums.forget();
                 let known = Known::at(*members, self.of_departments(when));
                 let department = self.departments.entry(*id).or_default();
                 let place = if *with_children { &mut department.whole } else { &mut department.alone };
                 *place = Some(known);
+                self.sums.changed(*id, &self.departments);
             }
             Size::Tree { root, departments } => self.learn_tree(*root, departments, when, room),
             Size::Tag { id, members, parties } if room > parties.len() => {

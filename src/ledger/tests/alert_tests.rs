@@ -1,7 +1,8 @@
 //! Alerts: when a limit is nearly used up, and when one that is only tried would be.
 
-use crate::ledger::alerts::{About, Alerts};
-use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, NotSent, Outcome, Refusal, Reply};
+use crate::ledger::alerts::{About, Alerts, Share};
+use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, NotSent, Now, Outcome, Refusal, Reply};
+use crate::ledger::decide::decide;
 use crate::ledger::entry::{AlertRaised, AnswerNotes, Body, Seq};
 use crate::quota::{Operator, Profile};
 
@@ -170,6 +171,39 @@ fn a_limit_that_stays_nearly_used_up_is_raised_less_and_less_often() {
 }
 
 #[test]
+fn a_limit_that_stays_nearly_used_up_is_told_of_once_a_day_at_least() {
+    let (mut world, [app, _]) = world();
+    judge_by(&mut world, "enforce");
+    for _ in 0..7 {
+        call(&mut world, app);
+    }
+    let mut state = fold(&world.rows);
+    let (tick, hours) = (state.tick, 3_600_000);
+    let (corp, api) = (state.directory.apps[&app].corp, state.directory.api("message/send").unwrap());
+    let about = About { limit: "tried".to_owned(), corp, api, ..About::default() };
+    for (quiet, expected) in [(8 * hours, 16 * hours), (20 * hours, 24 * hours), (24 * hours, 24 * hours)] {
+        let before = AlertRaised {
+            limit: "tried".to_owned(),
+            percent: 80,
+            used: 8,
+            cap: 10,
+            again_tick: tick,
+            shadow: false,
+            egress_ip: 0,
+            chat: 0,
+        };
+        state.alerts.raise(about.clone(), &before, tick - quiet);
+        let admit = super::penalty_tests::admit(&world, app, "message/send");
+        let drafts = decide(&state, admit, Now { tick, at: state.at }, None).drafts;
+        let again = drafts.into_iter().find_map(|draft| match draft.body {
+            Body::AlertRaised(x) => Some(x.again_tick - tick),
+            _ => None,
+        });
+        assert_eq!(again, Some(expected));
+    }
+}
+
+#[test]
 fn an_alert_about_one_ip_or_one_robot_silences_no_other() {
     let (mut world, [app, _]) = world();
     world.start(1, Fate::Acknowledged);
@@ -181,8 +215,10 @@ fn an_alert_about_one_ip_or_one_robot_silences_no_other() {
     let text = format!("name = \"two\"\n{}{}", limit("ip", "\"egress_ip\""), limit("robot", "\"chat\""));
     let own = Some(Box::new(Profile::from_toml(&text).unwrap()));
     act(&mut world, Command::PutLimits { profile: "two".to_owned(), operator: Operator::Corp, own });
+    act(&mut world, Command::PutAlertAt { percents: vec![40] });
     for (who, chat) in [(0, 7), (1, 8)] {
-        (0..8).for_each(|_| drop(call_as(&mut world, who, app, chat)));
+        // The last ones are over the threshold as well, and no news.
+        (0..10).for_each(|_| drop(call_as(&mut world, who, app, chat)));
     }
     let about: Vec<(String, Seq, u64)> =
         alerts(&world).into_iter().map(|x| (x.limit, x.egress_ip, x.chat)).collect();
@@ -221,17 +257,76 @@ fn what_can_not_be_remembered_is_not_raised_again_and_again() {
 }
 
 #[test]
-fn a_webhook_is_not_told_of_what_happened_before_there_was_one_and_of_all_that_did_since() {
+fn what_one_client_can_bring_about_as_often_as_it_likes_silences_nothing_else() {
+    let about = |chat, api_key, api| About { api, api_key, chat, ..About::default() };
+    let (limit, again_tick) = (String::new(), 1_000);
+    let raised =
+        AlertRaised { limit, percent: 80, used: 1, cap: 1, again_tick, shadow: false, egress_ip: 0, chat: 0 };
+    let mut all = Alerts::default();
+    for made_up in 1..=1_000 {
+        assert!(!all.is_full(0) && all.is_news(&about(made_up, made_up, 0), 80, 0));
+        all.raise(about(made_up, made_up, 0), &raised, 0);
+    }
+    assert!(all.is_full(0) && !all.is_full(1_000));
+    assert!(!all.is_news(&about(1_001, 1, 0), 80, 0));
+    assert!(all.is_news(&about(0, 1, 0), 80, 0) && all.is_news(&about(0, 0, 1), 80, 0));
+    for api in 1..=1_000 {
+        all.raise(about(0, 1, api), &raised, 0);
+    }
+    assert!(!all.is_news(&about(0, 1, 1_001), 80, 0) && all.is_news(&about(0, 0, 1), 80, 0));
+    all.prune(1_000);
+    assert!(all.is_news(&about(1_001, 1, 0), 80, 1_000));
+}
+
+#[test]
+fn alerts_about_chats_and_keys_leave_room_in_the_queue_and_go_first() {
+    let mut all = Alerts::default();
+    all.want(true);
+    all.queue_up(1, Share::Common, 0);
+    (2..=301).for_each(|seq| all.queue_up(seq, Share::Chat, 5));
+    (302..=311).for_each(|seq| all.queue_up(seq, Share::ApiKey, 6));
+    assert_eq!(all.queue().collect::<Vec<_>>(), [1].into_iter().chain(202..=311).collect::<Vec<_>>());
+    assert_eq!(
+        (all.dropped, all.dropped_lately(5 + 86_399_999), all.dropped_lately(5 + 86_400_000)),
+        (200, true, false)
+    );
+    (312..=1_310).for_each(|seq| all.queue_up(seq, Share::Common, 7));
+    assert_eq!(all.queue().collect::<Vec<_>>(), [1].into_iter().chain(312..=1_310).collect::<Vec<_>>());
+    all.queue_up(1_311, Share::Common, 8);
+    assert_eq!((all.queue().next(), all.queue().count()), (Some(312), 1_000));
+    all.delivered(1_000);
+    assert_eq!(all.queue().next(), Some(1_001));
+}
+
+#[test]
+fn what_clients_say_of_wecoms_blocks_pushes_out_no_other_alert() {
     let (mut world, [app, _]) = world();
-    judge_by(&mut world, "enforce");
-    let start = |webhook| Command::StartProcess {
+    act(&mut world, start(true));
+    for api in 0..101 {
+        let admit = super::penalty_tests::admit(&world, app, &format!("made/up{api}"));
+        let Command::Admit(admit) = admit else { panic!() };
+        let Reply::Admitted { pending, .. } = act(&mut world, Command::Reserve(admit)) else { panic!() };
+        super::penalty_tests::settle(&mut world, pending, super::penalty_tests::posted(Some(45009)));
+    }
+    let alerts = fold(&world.rows).alerts;
+    assert_eq!((alerts.queue().count(), alerts.dropped), (100, 1));
+}
+
+fn start(webhook: bool) -> Command {
+    Command::StartProcess {
         instance: format!("with webhook: {webhook}"),
         pid: 1,
         egress_ip: "default".to_owned(),
         version: "1".to_owned(),
         learn_caps_after: None,
         webhook,
-    };
+    }
+}
+
+#[test]
+fn a_webhook_is_not_told_of_what_happened_before_there_was_one_and_of_all_that_did_since() {
+    let (mut world, [app, _]) = world();
+    judge_by(&mut world, "enforce");
     let queued = |world: &World| fold(&world.rows).alerts.queue().count();
     act(&mut world, start(false));
     for _ in 0..8 {

@@ -135,6 +135,62 @@ fn a_clients_word_teaches_no_lower_cap() {
     assert_eq!((count(&world, Kind::PenaltyEnded), count(&world, Kind::CapLearned)), (5, 0));
 }
 
+/// The client says that WeCom refused a call which it made itself.
+fn told(world: &mut World, app: Seq) {
+    let pending = reserved(world, app, 10_000).unwrap();
+    settle(world, pending, posted(Some(45009)));
+}
+
+#[test]
+fn after_a_clients_word_wecoms_own_block_is_as_long_as_and_about_whom_it_would_be_without() {
+    for wait in [0, 60_000, 4_000_000] {
+        let (mut world, [app, other]) = world();
+        let under_way = call(&mut world, app);
+        told(&mut world, app);
+        world.machine.real += wait;
+        let real = if wait == 0 { under_way } else { call(&mut world, app) };
+        settle(&mut world, real, posted(Some(45009)));
+        let (_, _, x) = started(&world).pop().unwrap();
+        assert_eq!((x.told, x.blocks, newest(&world)), (false, Blocks::Corp, (PenaltyLevel::Minute, 60_000)));
+        assert!(held(&mut world, other).is_some());
+    }
+}
+
+#[test]
+fn a_clients_word_keeps_wecoms_own_from_teaching_nothing_and_changes_no_row_of_its_blocks() {
+    let (mut world, [app, _]) = messages_of_2023();
+    let tried = |world: &mut World, errcode| {
+        let pending = admitted(world, app, &message());
+        settle(world, pending, posted(Some(errcode)));
+    };
+    let reserved = |world: &mut World| {
+        let (api, ask) = message();
+        let Command::Admit(admit) = admit(world, app, api) else { panic!() };
+        match act(world, Command::Reserve(Admit { ask, ..admit })) {
+            Reply::Admitted { pending, .. } => pending,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, second) = (reserved(&mut world), reserved(&mut world));
+    settle(&mut world, first, posted(Some(45009)));
+    world.machine.real += 60_000;
+    tried(&mut world, 45009);
+    assert_eq!(newest(&world).0, PenaltyLevel::Minute, "the first that WeCom says itself");
+    world.machine.real += 60_000;
+    // A word about what WeCom has said itself is none.
+    settle(&mut world, second, posted(Some(45009)));
+    let third = reserved(&mut world);
+    settle(&mut world, third, posted(Some(45009)));
+    assert_eq!(started(&world).len(), 2);
+    tried(&mut world, 45009);
+    assert_eq!(newest(&world).0, PenaltyLevel::Day, "the next longer one");
+    world.machine.real += 86_400_000;
+    tried(&mut world, 0);
+    let row = world.rows.iter().rfind(|row| row.kind == Kind::PenaltyEnded).unwrap();
+    let Body::PenaltyEnded(x) = row.entry().unwrap().body else { panic!() };
+    assert!(x.drift.is_some(), "{x:?}");
+}
+
 #[test]
 fn an_account_that_wecom_was_too_busy_to_answer_for_counts() {
     for (errcode, accounts) in [(-1, 1), (0, 1), (60102, 0), (45009, 0)] {

@@ -226,9 +226,13 @@ async fn what_a_dead_process_left_expires_at_once_and_blames_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_says_that_it_is_busy() {
+async fn a_full_queue_says_that_it_is_busy_but_to_the_end_of_a_call() {
     let fixture = Arc::new(Fixture::new(5_000).await);
     let served = fixture.serve(1).await;
+    let Reply::Admitted { pending, .. } = served.ledger.decide(fixture.admit("message/send")).await.unwrap()
+    else {
+        panic!()
+    };
     fixture.disk.hold(true);
     let first = served.ledger.clone();
     let command = fixture.admit("message/send");
@@ -250,7 +254,12 @@ async fn a_full_queue_says_that_it_is_busy() {
         }
     }
     assert_eq!((waiting.len(), busy), (4_096, 104));
+    let outcome = super::penalty_tests::posted(Some(0));
+    let ended = Command::SettleTaught { pending, outcome, taught: None };
+    let mut ended = Box::pin(served.ledger.decide(ended));
+    assert!(ended.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     fixture.disk.hold(false);
+    assert!(matches!(ended.await, Ok(Reply::Settled { .. })));
     for asked in waiting {
         asked.await.unwrap();
     }

@@ -1,8 +1,11 @@
 //! What a message to groups may cost, and where declared usage counts.
 
-use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, Refusal, Rejected, Reply, To};
+use crate::ledger::State;
+use crate::ledger::command::{Admit, Ask, Caller, Command, InLine, Now, Refusal, Rejected, Reply, To};
+use crate::ledger::decide::decide;
 use crate::ledger::entry::{Body, Seq, Size};
-use crate::quota::{Filter, Operator, Unit};
+use crate::ledger::state::UNKNOWN_APIS_MAX;
+use crate::quota::{Filter, Operator, Profile, Unit};
 
 use super::fold;
 use super::rule_tests::{act, world};
@@ -103,6 +106,50 @@ fn declared_person_times_of_another_api_count_in_its_limits_alone() {
         let reply = declare(&mut world, Some("1"), Some(api), 1);
         assert!(matches!(reply, Reply::Rejected(Rejected::Invalid(_))), "{api}: {reply:?}");
     }
+}
+
+#[test]
+fn a_declaration_of_an_api_that_gets_no_name_of_its_own_is_refused() {
+    let (mut world, _) = world();
+    let own = r#"
+name = "mine"
+
+[[limit]]
+name = "some"
+apis = ["some/message"]
+scope = ["corp"]
+unit = "person_times"
+window = "1h"
+cap = 100
+source = "a test"
+"#;
+    let own = Some(Box::new(Profile::from_toml(own).unwrap()));
+    act(&mut world, Command::PutLimits { profile: "mine".to_owned(), operator: Operator::Corp, own });
+    let mut state = fold(&world.rows);
+    let declare = |state: &State| {
+        let now = Now { tick: state.tick, at: state.at };
+        let (unit, note) = (Unit::PersonTimes, String::new());
+        let (corp_id, api) = ("corp".to_owned(), Some("some/message".to_owned()));
+        let declare = Command::Declare { corp_id, agent_id: None, api, unit, amount: 50, note, article: 0 };
+        decide(state, declare, now, None).reply
+    };
+    assert!(matches!(declare(&state), Reply::Done { .. }));
+    state.unknown_apis = UNKNOWN_APIS_MAX;
+    let Reply::Rejected(Rejected::Invalid(why)) = declare(&state) else { panic!() };
+    assert!(why.contains("(other)"), "{why}");
+}
+
+#[test]
+fn a_declaration_raises_alerts_of_limits_of_its_api_alone() {
+    let (mut world, _) = world();
+    profile_of_2023(&mut world);
+    declare(&mut world, Some("1"), Some("appchat/send"), 1_000_000);
+    let alerts = world.rows.iter().filter_map(|row| match row.entry().unwrap().body {
+        Body::AlertRaised(alert) => Some(alert.limit),
+        _ => None,
+    });
+    let alerts: Vec<String> = alerts.collect();
+    assert!(!alerts.is_empty() && alerts.iter().all(|limit| limit.starts_with("appchat-")), "{alerts:?}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn without(place: usize) -> Known {
 }
 
 const ENLARGING: [(&str, usize); 5] = [
-    ("user/create", 0),
+    ("user/update", 0),
     ("batch/syncuser", 0),
     ("tag/addtagusers", 1),
     ("appchat/update", 2),
@@ -75,6 +75,54 @@ fn a_call_that_enlarges_something_by_an_unknown_number_leaves_no_size_of_it() {
             assert_eq!(known(&world, app), ALL, "{api} {outcome:?}");
         }
     }
+}
+
+/// A corp with a declared department and tag, and what they have after a call that ends so.
+fn declared(calls: &[(&str, Outcome, Option<Vec<Size>>)]) -> [Option<u64>; 2] {
+    let (mut world, [app, _]) = world();
+    for size in [
+        Size::Department { id: 1, with_children: true, members: 4 },
+        Size::Tag { id: 1, members: 4, parties: vec![] },
+    ] {
+        let (corp_id, agent_id, by) = ("corp".to_owned(), None, None);
+        act(&mut world, Command::DeclareSize { corp_id, agent_id, size, by });
+    }
+    for (api, outcome, taught) in calls {
+        let pending = call_of(&mut world, app, api);
+        let (outcome, taught) = (outcome.clone(), taught.clone());
+        act(&mut world, Command::SettleTaught { pending, outcome, taught });
+    }
+    let [department, tag, ..] = known(&world, app);
+    [department, tag]
+}
+
+#[test]
+fn a_declared_size_grows_by_what_calls_say_and_holds_no_more_where_they_do_not() {
+    let grown = || Some(vec![Size::TagGrown { id: 1, members: 2, parties: vec![] }]);
+    assert_eq!(declared(&[("tag/addtagusers", posted(Some(0)), grown())]), [Some(4), Some(6)]);
+    for outcome in [expired(), posted(Some(0)), posted(Some(-1))] {
+        assert_eq!(declared(&[("tag/addtagusers", outcome.clone(), None)]), [Some(4), None]);
+        assert_eq!(declared(&[("department/update", outcome.clone(), None)]), [None, None]);
+        // Who moves is no more than who was there: the operator's word holds.
+        assert_eq!(declared(&[("user/update", outcome.clone(), None)]), [Some(4), Some(4)]);
+        // One call creates one account.
+        let create = ("user/create", outcome, None);
+        assert_eq!(declared(&[create.clone(), create]), [Some(6), Some(6)]);
+    }
+    assert_eq!(declared(&[("user/create", posted(Some(60_102)), None)]), [Some(4), Some(4)]);
+}
+
+#[test]
+fn each_account_whose_creation_nobody_answers_for_may_be_in_a_declared_department() {
+    let (mut world, [app, _]) = world();
+    let size = Size::Department { id: 1, with_children: true, members: 4 };
+    act(&mut world, Command::DeclareSize { corp_id: "corp".to_owned(), agent_id: None, size, by: None });
+    call_of(&mut world, app, "user/create");
+    call_of(&mut world, app, "user/create");
+    world.machine.real += 3_600_000;
+    let next = admit(&world, app, "user/get");
+    act(&mut world, next);
+    assert_eq!(known(&world, app)[0], Some(6));
 }
 
 #[test]

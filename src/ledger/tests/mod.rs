@@ -15,6 +15,7 @@ mod delivered_tests;
 mod doubt_tests;
 mod fault_tests;
 mod fold_tests;
+mod growth_tests;
 mod keys_tests;
 mod learned_tests;
 mod line_tests;

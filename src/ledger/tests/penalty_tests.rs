@@ -197,6 +197,20 @@ fn a_limit_per_ip_blocks_the_ip_and_not_the_corp() {
 }
 
 #[test]
+fn where_nothing_is_nearly_full_the_corp_is_blocked_though_the_ip_is_fuller() {
+    let (mut world, [app, _]) = world();
+    for limit in ["corp-api-minute", "corp-api-hour"] {
+        cap(&mut world, limit, 100_000);
+    }
+    answered(&mut world, app, 45009);
+    let (_, _, x) = started(&world).pop().unwrap();
+    let share =
+        |limit: &str| x.counted.iter().find(|it| it.limit == limit).map(|it| it.used * 100_000 / it.cap);
+    assert!(share("ip-api-minute") > share("corp-api-minute"), "{:?}", x.counted);
+    assert_eq!((x.limit, x.blocks), (None, Blocks::Corp));
+}
+
+#[test]
 fn calls_that_are_held_back_take_nothing_and_share_an_entry_within_a_second() {
     let (mut world, [app, _]) = blocked_world();
     let before = fold(&world.rows).meters;

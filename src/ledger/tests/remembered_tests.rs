@@ -1,11 +1,13 @@
 //! Requests that come again.
 
-use crate::ledger::command::{Admit, Ask, Caller, Command, Outcome, Rejected, Reply};
+use crate::ledger::command::{Admit, Ask, Caller, Command, Now, Outcome, Rejected, Reply};
+use crate::ledger::decide::decide;
 use crate::ledger::entry::{Once, Seq};
 use crate::ledger::remembered::{
     Before, Ended, REMEMBERED_FOR_MS, REMEMBERED_MAX, REMEMBERED_OF_KEY_MAX, Remembered,
 };
 
+use super::fold;
 use super::ops::Fate;
 use super::rule_tests::{act, world};
 use super::world::World;
@@ -90,6 +92,16 @@ fn a_request_that_comes_again_learns_that_its_call_has_ended() {
         }
         world.everybody_agrees();
     }
+}
+
+#[test]
+fn a_call_whose_time_is_over_is_no_permission_though_its_end_is_not_written_yet() {
+    let (mut world, [app, _]) = world();
+    let Reply::Admitted { pending, deadline, .. } = come(&mut world, app, once(1, 1, 0)) else { panic!() };
+    let (state, again) = (fold(&world.rows), reserve(&world, app, once(1, 1, 0)));
+    let at = |tick| decide(&state, again.clone(), Now { tick, at: state.at }, None).reply;
+    assert_eq!(at(deadline - 1), Reply::Remembered { pending, ended: None });
+    assert_eq!(at(deadline + 60_000), Reply::Remembered { pending, ended: Some(Ended::Expired) });
 }
 
 fn numbered(i: usize) -> Once {

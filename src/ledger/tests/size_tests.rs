@@ -10,12 +10,12 @@ use super::ops::Fate;
 use super::world::World;
 use super::{config, fold, plain};
 
-const CORP: Seq = 1;
-const APP: Seq = 2;
-const OTHER_APP: Seq = 3;
-const EVERY_APP: Seq = 0;
+pub(super) const CORP: Seq = 1;
+pub(super) const APP: Seq = 2;
+pub(super) const OTHER_APP: Seq = 3;
+pub(super) const EVERY_APP: Seq = 0;
 
-fn learned(sizes: &[Size]) -> Sizes {
+pub(super) fn learned(sizes: &[Size]) -> Sizes {
     let mut known = Sizes::default();
     for size in sizes {
         known.learn(CORP, APP, size, 0, false);
@@ -23,34 +23,34 @@ fn learned(sizes: &[Size]) -> Sizes {
     known
 }
 
-fn alone(id: u64, members: u64) -> Size {
+pub(super) fn alone(id: u64, members: u64) -> Size {
     Size::Department { id, with_children: false, members }
 }
 
-fn whole(id: u64, members: u64) -> Size {
+pub(super) fn whole(id: u64, members: u64) -> Size {
     Size::Department { id, with_children: true, members }
 }
 
-fn tree(root: Option<u64>, departments: &[(u64, u64)]) -> Size {
+pub(super) fn tree(root: Option<u64>, departments: &[(u64, u64)]) -> Size {
     Size::Tree { root, departments: departments.to_vec() }
 }
 
-fn tag(id: u64, members: u64, parties: &[u64]) -> Size {
+pub(super) fn tag(id: u64, members: u64, parties: &[u64]) -> Size {
     Size::Tag { id, members, parties: parties.to_vec() }
 }
 
-fn joined(departments: u64) -> Size {
+pub(super) fn joined(departments: u64) -> Size {
     Size::Joined { departments }
 }
 
 /// 1 with 2 and 3 below it, and 4 below 3.
-fn nested() -> Vec<Size> {
+pub(super) fn nested() -> Vec<Size> {
     let mut sizes = vec![tree(None, &[(1, 0), (2, 1), (3, 1), (4, 3)])];
     sizes.extend([(1, 5), (2, 10), (3, 20), (4, 40)].map(|(id, members)| alone(id, members)));
     sizes
 }
 
-fn department(sizes: &Sizes, id: u64) -> Option<u64> {
+pub(super) fn department(sizes: &Sizes, id: u64) -> Option<u64> {
     sizes.department(CORP, APP, id, 0)
 }
 
@@ -153,63 +153,6 @@ fn who_joins_may_be_in_every_department_of_every_app() {
     // Known anew, it includes who joined before.
     sizes.learn(CORP, OTHER_APP, &whole(1, 8), 0, false);
     assert_eq!(sizes.department(CORP, OTHER_APP, 1, 0), Some(8));
-}
-
-fn moved(into: &[u64]) -> Size {
-    Size::Moved { into: into.to_vec() }
-}
-
-#[test]
-fn who_moves_is_in_the_new_departments_and_those_above_and_perhaps_still_in_the_old_ones() {
-    let mut sizes = learned(&nested());
-    sizes.learn(CORP, APP, &tag(8, 3, &[]), 0, false);
-    sizes.learn(CORP, APP, &tag(9, 3, &[2, 4]), 0, false);
-    sizes.learn(CORP, APP, &Size::Scope { users: 2, parties: vec![3], tags: vec![8] }, 0, false);
-    sizes.learn(CORP, OTHER_APP, &moved(&[4]), 0, false);
-    assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(76), Some(10), Some(61), Some(41)]);
-    assert_eq!([8, 9].map(|id| sizes.tag(CORP, APP, id, 0)), [Some(3), Some(3 + 10 + 41)]);
-    assert_eq!(sizes.everyone(CORP, APP, 0), Some(2 + 61 + 3));
-    sizes.learn(CORP, APP, &moved(&[2, 4]), 0, false);
-    assert_eq!([1, 2, 3, 4].map(|id| department(&sizes, id)), [Some(78), Some(11), Some(62), Some(42)]);
-    // Asked again, the list has him.
-    sizes.learn(CORP, APP, &alone(4, 40), 0, false);
-    assert_eq!(department(&sizes, 4), Some(40));
-}
-
-#[test]
-fn who_moves_may_be_in_every_department_whose_place_is_not_known() {
-    let mut sizes = learned(&nested());
-    for size in [whole(3, 60), whole(2, 10), whole(7, 5)] {
-        sizes.learn(CORP, APP, &size, 0, false);
-    }
-    sizes.learn(CORP, OTHER_APP, &whole(1, 9), 0, false);
-    sizes.learn(CORP, APP, &moved(&[4]), 0, false);
-    assert_eq!([1, 2, 3, 7].map(|id| department(&sizes, id)), [Some(76), Some(10), Some(61), Some(6)]);
-    assert_eq!(sizes.department(CORP, OTHER_APP, 1, 0), Some(10), "it knows no tree");
-    sizes.learn(CORP, APP, &moved(&[99]), 0, false);
-    assert_eq!([1, 2, 3, 7].map(|id| department(&sizes, id)), [Some(77), Some(11), Some(62), Some(7)]);
-    // What a tree said a day ago says nothing of where a department is now.
-    sizes.learn(CORP, APP, &whole(2, 10), LEARNED_FOR_MS, false);
-    sizes.learn(CORP, APP, &moved(&[4]), LEARNED_FOR_MS + 1, false);
-    assert_eq!(sizes.department(CORP, APP, 2, LEARNED_FOR_MS + 1), Some(11));
-}
-
-#[test]
-fn what_an_operator_declared_holds_whoever_moves() {
-    let mut sizes = learned(&nested());
-    for size in [whole(4, 50), whole(98, 7), tag(9, 5, &[]), Size::Everyone { members: 100 }] {
-        sizes.learn(CORP, EVERY_APP, &size, 0, true);
-    }
-    for _ in 0..9 {
-        sizes.learn(CORP, APP, &moved(&[4, 99]), 0, false);
-    }
-    assert_eq!(
-        [4, 98].map(|id| department(&sizes, id)),
-        [Some(40 + 18), Some(7)],
-        "a list shows more of the first"
-    );
-    assert_eq!((sizes.tag(CORP, APP, 9, 0), sizes.everyone(CORP, APP, 0)), (Some(5), Some(100)));
-    assert!(sizes.knows(CORP, APP, &moved(&[4]), 0) == sizes.knows(CORP, APP, &Size::DepartmentsChanged, 0));
 }
 
 #[test]
@@ -393,6 +336,7 @@ fn any_size() -> impl Strategy<Value = Size> {
         (0..3_u64).prop_map(joined),
         ids().prop_map(|into| Size::Moved { into }),
         Just(Size::DepartmentsChanged),
+        Just(Size::DepartmentsGrown),
         Just(Size::TagsChanged),
         Just(Size::ChatsChanged),
         Just(Size::ScopesChanged),

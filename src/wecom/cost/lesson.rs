@@ -59,8 +59,10 @@ pub enum Lesson {
     Moved {
         departments: Vec<u64>,
     },
-    /// Departments were moved or people imported: no size of a department that was learned before is certain any more.
+    /// Members were moved: no size of a department that was learned before is certain any more.
     DepartmentsChanged,
+    /// Departments were moved or people imported: declared sizes may be too small, too.
+    DepartmentsGrown,
     /// The same of tags, group chats and apps' scopes.
     TagsChanged,
     ChatsChanged,
@@ -70,6 +72,11 @@ pub enum Lesson {
 /// Of what a request may make something larger that was learned before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enlarges {
+    /// One new member, in some departments.
+    Member,
+    /// Members come from other departments.
+    Moves,
+    /// By any number.
     Departments,
     Tags,
     Chats,
@@ -80,8 +87,11 @@ pub enum Enlarges {
 /// has no size yet that could be wrong.
 pub fn enlarges(api: &str) -> Option<Enlarges> {
     Some(match api {
-        "department/update" | "user/create" | "user/update" | "batch/syncuser" | "batch/replaceuser"
-        | "batch/replaceparty" => Enlarges::Departments,
+        "user/create" => Enlarges::Member,
+        "user/update" => Enlarges::Moves,
+        "department/update" | "batch/syncuser" | "batch/replaceuser" | "batch/replaceparty" => {
+            Enlarges::Departments
+        }
         "tag/addtagusers" => Enlarges::Tags,
         "appchat/update" => Enlarges::Chats,
         "agent/set_scope" => Enlarges::Scopes,
@@ -196,7 +206,7 @@ fn new_department(exchange: &Exchange<'_>) -> Option<Lesson> {
 fn moved_department(exchange: &Exchange<'_>) -> Option<Lesson> {
     exchange.succeeded()?;
     let stays = exchange.request(["parentid"]) == Some([Value::Null]);
-    (!stays).then_some(Lesson::DepartmentsChanged)
+    (!stays).then_some(Lesson::DepartmentsGrown)
 }
 
 fn tag(exchange: &Exchange<'_>) -> Option<Lesson> {
@@ -262,7 +272,7 @@ fn new_scope(exchange: &Exchange<'_>) -> Option<Lesson> {
 fn new_member(exchange: &Exchange<'_>) -> Option<Lesson> {
     exchange.succeeded()?;
     let joined = departments(exchange).map(|departments| Lesson::Joined { departments });
-    Some(joined.unwrap_or(Lesson::DepartmentsChanged))
+    Some(joined.unwrap_or(Lesson::DepartmentsGrown))
 }
 
 fn changed_member(exchange: &Exchange<'_>) -> Option<Lesson> {
@@ -280,7 +290,7 @@ fn departments(exchange: &Exchange<'_>) -> Option<Vec<u64>> {
 }
 
 fn import(exchange: &Exchange<'_>) -> Option<Lesson> {
-    exchange.succeeded().map(|()| Lesson::DepartmentsChanged)
+    exchange.succeeded().map(|()| Lesson::DepartmentsGrown)
 }
 
 fn bounded<T>(list: Vec<T>) -> Option<Vec<T>> {

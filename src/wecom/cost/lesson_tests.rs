@@ -28,6 +28,7 @@ fn words(lessons: &[Lesson]) -> String {
         Lesson::Joined { departments } => format!("joined [{}]", ids(departments)),
         Lesson::Moved { departments } => format!("moved [{}]", ids(departments)),
         Lesson::DepartmentsChanged => "departments changed".to_owned(),
+        Lesson::DepartmentsGrown => "departments grown".to_owned(),
         Lesson::TagsChanged => "tags changed".to_owned(),
         Lesson::ChatsChanged => "chats changed".to_owned(),
         Lesson::ScopesChanged => "scopes changed".to_owned(),
@@ -92,9 +93,9 @@ fn lists_of_departments_tell_the_tree() {
         ("department/create", "", r#"{"name":"x","parentid":1}"#, r#"{"errcode":0,"id":9}"#, "tree 9: 9<1"),
         ("department/create", "", r#"{"name":"x"}"#, r#"{"errcode":0,"id":9}"#, "departments changed"),
         ("department/create", "", r#"{"parentid":1}"#, r#"{"errcode":60008}"#, ""),
-        ("department/update", "", r#"{"id":9,"parentid":2}"#, r#"{"errcode":0}"#, "departments changed"),
+        ("department/update", "", r#"{"id":9,"parentid":2}"#, r#"{"errcode":0}"#, "departments grown"),
         ("department/update", "", r#"{"id":9,"name":"x"}"#, r#"{"errcode":0}"#, ""),
-        ("department/update", "", "nonsense", r#"{"errcode":0}"#, "departments changed"),
+        ("department/update", "", "nonsense", r#"{"errcode":0}"#, "departments grown"),
     ]);
 }
 
@@ -182,26 +183,20 @@ fn new_and_moved_members_enlarge_departments() {
         ("user/create", "", r#"{"userid":"a","department":[2,1]}"#, r#"{"errcode":0}"#, "joined [1,2]"),
         ("user/create", "", r#"{"userid":"a","department":2}"#, r#"{"errcode":0}"#, "joined [2]"),
         ("user/create", "", r#"{"userid":"a"}"#, r#"{"errcode":0,"errmsg":"created"}"#, "joined []"),
-        (
-            "user/create",
-            "",
-            r#"{"userid":"a","department":["x"]}"#,
-            r#"{"errcode":0}"#,
-            "departments changed",
-        ),
+        ("user/create", "", r#"{"userid":"a","department":["x"]}"#, r#"{"errcode":0}"#, "departments grown"),
         ("user/create", "", r#"{"userid":"a","department":[2]}"#, r#"{"errcode":60102}"#, ""),
         ("user/update", "", r#"{"userid":"a","department":[2]}"#, r#"{"errcode":0}"#, "moved [2]"),
         ("user/update", "", r#"{"userid":"a","department":[]}"#, r#"{"errcode":0}"#, "departments changed"),
         ("user/update", "", r#"{"userid":"a","name":"b"}"#, r#"{"errcode":0}"#, ""),
-        ("batch/syncuser", "", r#"{"media_id":"m"}"#, r#"{"errcode":0,"jobid":"j"}"#, "departments changed"),
-        ("batch/getresult", "jobid=j", "", r#"{"errcode":0,"status":3}"#, "departments changed"),
+        ("batch/syncuser", "", r#"{"media_id":"m"}"#, r#"{"errcode":0,"jobid":"j"}"#, "departments grown"),
+        ("batch/getresult", "jobid=j", "", r#"{"errcode":0,"status":3}"#, "departments grown"),
         ("batch/syncuser", "", r#"{"media_id":"m"}"#, r#"{"errcode":40007}"#, ""),
     ]);
 }
 
 #[test]
 fn a_body_that_could_not_be_read_spoils_what_depends_on_it() {
-    assert_eq!(learn("user/create", "", None, r#"{"errcode":0}"#), "departments changed");
+    assert_eq!(learn("user/create", "", None, r#"{"errcode":0}"#), "departments grown");
     assert_eq!(learn("user/update", "", None, r#"{"errcode":0}"#), "departments changed");
     assert_eq!(learn("appchat/create", "", None, r#"{"errcode":0,"chatid":"c"}"#), "");
     assert_eq!(learn("tag/get", "tagid=1", None, r#"{"errcode":0,"userlist":[]}"#), "tag 1: 0 + []");

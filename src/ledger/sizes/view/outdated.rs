@@ -21,16 +21,28 @@ impl View {
         match size {
             Size::Moved { into } => into.iter().for_each(|id| self.moved_into(*id, when)),
             Size::DepartmentsChanged => self.forget_departments(),
-            Size::TagsChanged => self.forget_tags(),
+            Size::DepartmentsGrown => {
+                self.forget_declared();
+                self.forget_departments();
+            }
+            Size::TagsChanged => {
+                self.tags.clear();
+                self.everyone = None;
+                self.recount();
+            }
             Size::ChatsChanged => {
                 self.chats.clear();
                 self.recount();
             }
             Size::ScopesChanged => {
                 self.scope = None;
+                self.everyone = None;
                 self.recount();
             }
-            Size::TagGrown { id, members, parties } => self.grow_tag(*id, *members, parties),
+            Size::TagGrown { id, members, parties } => {
+                self.grow_tag(*id, *members, parties);
+                self.grow_everyone(*members, parties);
+            }
             Size::ChatGrown { chat, by, added, removed } => {
                 self.change_chat(*chat, *by, added, removed, hashes_room);
             }
@@ -54,7 +66,7 @@ impl View {
         }
         if let Some(alone) = self.departments.get_mut(&id).and_then(|department| department.alone.as_mut()) {
             alone.members = alone.members.saturating_add(1);
-            self.sums.forget();
+            self.sums.changed(id, &self.departments);
         }
     }
 
@@ -81,10 +93,19 @@ impl View {
         self.recount();
     }
 
-    fn forget_tags(&mut self) {
-        self.tags.retain(|_, tag| tag.declared.is_some());
-        self.tags.values_mut().for_each(|tag| tag.learned = None);
-        self.recount();
+    /// Nobody knows by how many they have grown.
+    fn forget_declared(&mut self) {
+        self.everyone = None;
+        self.departments.values_mut().for_each(|department| department.declared = None);
+        self.tags.values_mut().for_each(|tag| tag.declared = None);
+    }
+
+    /// A scope may name the tag that has grown. How many its new departments add to that is not known.
+    fn grow_everyone(&mut self, members: u64, parties: &[u64]) {
+        self.everyone = self.everyone.filter(|_| parties.is_empty());
+        if let Some(everyone) = &mut self.everyone {
+            everyone.members = everyone.members.saturating_add(members);
+        }
     }
 
     fn grow_tag(&mut self, id: u64, members: u64, parties: &[u64]) {
