@@ -228,11 +228,12 @@ pub fn due(state: &State, now: Now) -> Vec<Seq> {
 pub(super) fn compare(state: &State, app: Seq, day: Day, wecom: u64, which: Which, now: Now) -> Compared {
     let zone_minutes = state.meters.zone_minutes();
     let Now { tick, at } = now;
-    let under_way = |pending: &&Box<Pending>| {
+    let under_way = |pending: &&Pending| {
         let from = at.saturating_sub(tick.saturating_sub(pending.tick));
         pending.app == app && Span { from, to: at, zone_minutes }.days().0 <= day
     };
-    let under_way = state.pendings.values().filter(under_way).map(|pending| pending.cost.person_times);
+    let each = state.pendings.values().map(Box::as_ref);
+    let under_way = each.filter(under_way).map(|pending| pending.cost.person_times);
     let Sums { counted, sure, maybe } = state.delivered.sums(app, day);
     let at_most = under_way.fold(counted.saturating_add(maybe), u64::saturating_add);
     let whole = state.delivered.is_whole(app, day, zone_minutes);

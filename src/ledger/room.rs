@@ -3,7 +3,7 @@
 use crate::quota::Window;
 
 use super::entry::{Body, Seq};
-use super::state::{Pending, State};
+use super::state::State;
 
 /// Whether an entry, about to be applied to `state`, may let a call pass that was refused. It may say yes in vain; a
 /// no that is wrong lets calls wait longer than they have to, until the time at which they were told to try again.
@@ -20,8 +20,8 @@ pub fn gives_room(state: &State, body: &Body) -> bool {
         | Body::SizeDeclared(_) => true,
         Body::UsageDeclared(x) => x.amount < 0,
         Body::CallPosted(x) => {
-            let less = |pending: &Box<Pending>| pending.cost != x.cost;
-            state.pendings.get(&x.pending).is_some_and(less) || leaves(state, x.pending, x.errcode == Some(0))
+            state.pendings.get(&x.pending).is_some_and(|pending| pending.cost != x.cost)
+                || leaves(state, x.pending, x.errcode == Some(0))
         }
         Body::CallExpired(x) => leaves(state, x.pending, false),
         _ => false,
