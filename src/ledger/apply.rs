@@ -10,6 +10,7 @@ use crate::quota::{Cost, KEYS, Moment};
 
 use super::alerts::Share;
 use super::command::RefusalKey;
+use super::decide::STEP_MS;
 use super::directory::{ApiKey, App, Corp, Credential, Directory};
 use super::entry::{AppPut, Body, CallPosted, CallRefused, CorpPut, Entry, Seq, Target};
 use super::remembered::Ended;
@@ -108,14 +109,16 @@ fn apply_rare(state: &mut State, entry: &Entry, body: &Body) {
         Body::ClockBooted(x) => {
             state.clock.boot_id.clone_from(&x.boot_id);
             state.clock.offset_ms = x.offset_ms;
-            state.clock.wall_minus_tick_ms = Some(entry.at - entry.tick);
+            state.clock.wall_minus_tick_ms.get_or_insert(entry.at - entry.tick);
         }
         Body::ClockStepped(x) => {
             let before = state.clock.wall_minus_tick_ms.unwrap_or(entry.at - entry.tick);
             let wall_minus_tick_ms = before.saturating_add(x.step_ms);
             state.clock.wall_minus_tick_ms = Some(wall_minus_tick_ms);
             state.meters.show(entry.tick, wall_minus_tick_ms);
-            state.alerts.queue_up(entry.seq, Share::Common, entry.tick);
+            if x.step_ms.saturating_abs() > STEP_MS {
+                state.alerts.queue_up(entry.seq, Share::Common, entry.tick);
+            }
         }
         Body::ProcessStarted(x) => {
             let egress_ip = *state.egress_ips.entry(x.egress_ip.clone()).or_insert(entry.seq);

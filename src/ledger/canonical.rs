@@ -66,7 +66,7 @@ pub fn instant(unix_ms: i64) -> String {
     };
     // A format that is read anew for each call costs as much as judging it.
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    let millis = unix_ms.rem_euclid(1000).unsigned_abs() as u32;
+    let millis = time.and_utc().timestamp_subsec_millis();
     let parts = [
         (0..4, year),
         (5..7, time.month()),
@@ -129,9 +129,7 @@ mod tests {
         for unix_ms in steps.chain([i64::MIN, i64::MAX, -62_167_219_200_001, 253_402_300_800_000]) {
             let time = chrono::DateTime::from_timestamp_millis(unix_ms).unwrap_or_default();
             let expected = time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-            assert!(
-                chrono::DateTime::from_timestamp_millis(unix_ms).is_none() || instant(unix_ms) == expected
-            );
+            assert_eq!(instant(unix_ms), expected);
         }
     }
 }

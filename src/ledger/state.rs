@@ -18,7 +18,7 @@ use super::remembered::Remembered;
 use super::sizes::Sizes;
 
 /// Raised whenever `apply` or the shape of `State` changes: older snapshots are then refolded from the entries.
-pub const FOLD_VERSION: u32 = 18;
+pub const FOLD_VERSION: u32 = 19;
 
 /// Calls without an outcome, at most: one more is refused. Each takes about 250 bytes.
 pub const PENDINGS_MAX: usize = 250_000;

@@ -23,6 +23,9 @@ const MANY_PERCENT: usize = 90;
 /// How many keys of each track are looked at when a call finds no room.
 const LOOKS: usize = 65_536;
 
+/// It is work in everybody's way, and clients decide how often there is a reason.
+const LOOK_EVERY_MS: i64 = 1_000;
+
 /// When it is worth another try: nobody knows when a key will be idle.
 const RETRY_MS: i64 = 60_000;
 
@@ -77,7 +80,10 @@ impl Meters {
 
     /// Looks for idle keys when a call has found no room: while all are refused, nothing else would.
     pub fn make_room(&mut self, now: Moment) {
-        self.prune_by(now, LOOKS);
+        if now.tick >= self.made_room.saturating_add(LOOK_EVERY_MS) {
+            self.made_room = now.tick;
+            self.prune_by(now, LOOKS);
+        }
     }
 
     /// With room for fewer keys.

@@ -44,6 +44,8 @@ pub struct Meters {
     /// The latest tick that was the present.
     tick: i64,
     eras: Eras,
+    /// The tick of the last look for keys that can go.
+    pub(super) made_room: i64,
     /// Follows from the limits and the own rules.
     #[serde(skip)]
     pub(super) plan: Plan,
@@ -81,6 +83,7 @@ impl Meters {
             tracks: Vec::new(),
             tick: i64::MIN,
             eras: Eras::default(),
+            made_room: i64::MIN,
             plan: Plan::default(),
             keys: 0,
             keys_max: KEYS_MAX,
@@ -390,11 +393,13 @@ struct Saved {
     tracks: Vec<Track>,
     tick: i64,
     eras: Eras,
+    made_room: i64,
 }
 
 impl From<Saved> for Meters {
     fn from(saved: Saved) -> Self {
-        let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, tick, eras } = saved;
+        let Saved { profile, zone_minutes, limits, parked, owns, reserve, tracks, tick, eras, made_room } =
+            saved;
         let plan = Plan::default();
         let (keys, keys_max) = (0, KEYS_MAX);
         let mut meters = Self {
@@ -407,6 +412,7 @@ impl From<Saved> for Meters {
             tracks,
             tick,
             eras,
+            made_room,
             plan,
             keys,
             keys_max,

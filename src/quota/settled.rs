@@ -8,6 +8,8 @@ use super::recent::Recent;
 
 /// Cells of a counter, at most.
 const CELLS_MAX: usize = 8;
+/// So far ahead of the present something settles, at most.
+const LEAD_MS: i64 = 24 * 3_600_000;
 
 /// An amount that settled within a stretch of ticks that no clock told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,7 +145,8 @@ fn forget(cells: &mut Vec<Cell>, calendar: Calendar, tick: i64) {
 /// none, so many clocks have been seen lately that the oldest two count for too long rather than not at all.
 fn compact(cells: &mut Vec<Cell>, calendar: Calendar, when: When<'_>) {
     if cells.len() > CELLS_MAX {
-        forget(cells, calendar, when.tick);
+        // What settles may lie ahead of the present.
+        forget(cells, calendar, when.tick.saturating_sub(LEAD_MS));
     }
     if cells.len() > CELLS_MAX {
         let alike = |pair: &[Cell]| when.eras.are_alike(calendar, pair[0].until, pair[1].until, when.tick);

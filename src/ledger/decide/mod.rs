@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 pub use call::BLOCKED;
 pub use keys::OWN_RULES_MAX;
 pub use penalty::until_midnight;
+pub(super) use time::STEP_MS;
 pub use time::{ClockReading, decide_time, now};
 
 use super::command::{Command, EndedHow, Now, RefusalKey, Rejected, Reply};

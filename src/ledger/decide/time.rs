@@ -5,7 +5,11 @@ use crate::ledger::entry::{Body, ClockBooted, ClockStepped, Draft, Refs};
 use crate::ledger::state::State;
 
 /// A wall clock that moved further than this against the monotonic clock was set by somebody.
-const STEP_MS: i64 = 60_000;
+pub(in crate::ledger) const STEP_MS: i64 = 60_000;
+
+/// While `at` stands still nothing else says what the clock shows, so smaller steps are noted: not those that clocks make
+/// by themselves.
+const SMALL_STEP_MS: i64 = 5_000;
 
 /// What the machine's clocks say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +44,11 @@ pub fn decide_time(state: &State, reading: &ClockReading) -> Vec<Draft> {
         let offset_ms = now.tick - reading.boottime_ms;
         bodies.push(Body::ClockBooted(ClockBooted { boot_id: reading.boot_id.to_string(), offset_ms }));
         // A clock that woke up behind is a step as well, or this batch would be counted by `at`, which stands still.
-        before = Some(now.at - now.tick);
+        before = before.or(Some(now.at - now.tick));
     }
     let step_ms = before.map_or(0, |before| reading.wall_ms.saturating_sub(now.tick).saturating_sub(before));
-    if step_ms.saturating_abs() > STEP_MS {
+    let unseen = if reading.wall_ms < state.at { SMALL_STEP_MS } else { STEP_MS };
+    if step_ms.saturating_abs() > unseen {
         bodies.push(Body::ClockStepped(ClockStepped { step_ms }));
     }
     bodies.into_iter().map(|body| Draft { refs: Refs::default(), body, secret: None }).collect()

@@ -96,6 +96,45 @@ fn a_wall_clock_that_wakes_up_behind_counts_by_its_own_day_from_the_first_call_o
 }
 
 #[test]
+fn small_steps_are_seen_while_time_for_people_stands_still() {
+    let (mut world, app) = start();
+    world.machine.ahead += 30 * DAY;
+    spend(&mut world, app);
+    world.machine.ahead -= 30 * DAY;
+    spend(&mut world, app);
+    world.machine.real += 3 * DAY;
+    spend(&mut world, app);
+    for step in [59_000, -40_000, 6_000] {
+        world.machine.ahead += step;
+        spend(&mut world, app);
+        let state = &world.processes[0].state;
+        let wall = world.machine.reading().wall_ms;
+        assert!((state.meters.wall(state.tick) - wall).abs() <= 5_000);
+    }
+}
+
+#[test]
+fn a_boot_long_after_the_clock_was_ahead_is_no_step_by_what_it_was_ahead() {
+    let (mut world, app) = start();
+    world.machine.ahead += 30 * DAY;
+    spend(&mut world, app);
+    world.machine.ahead -= 30 * DAY;
+    spend(&mut world, app);
+    world.machine.real += 3 * DAY;
+    spend(&mut world, app);
+    let known = world.rows.len();
+    world.machine.reboot(10 * HOUR, 0);
+    world.start(0, Fate::Acknowledged);
+    spend(&mut world, app);
+    let entries = world.rows[known..].iter().map(|row| row.entry().unwrap().body);
+    let steps: Vec<i64> = entries
+        .filter_map(|body| if let Body::ClockStepped(x) = body { Some(x.step_ms) } else { None })
+        .collect();
+    // The time that it was off: nobody can tell it from a clock that was set.
+    assert!(matches!(steps[..], [step] if (step - 10 * HOUR).abs() < MINUTE), "{steps:?}");
+}
+
+#[test]
 fn a_block_until_midnight_lasts_until_the_later_one_when_the_clock_was_set() {
     for ahead in [5 * HOUR, -5 * HOUR] {
         let (mut world, app) = start();

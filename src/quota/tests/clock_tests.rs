@@ -121,3 +121,20 @@ fn a_clock_that_is_set_all_the_time_takes_no_more_memory() {
         assert!(hour <= 100 || size(&meters) <= largest);
     }
 }
+
+#[test]
+fn an_outcome_that_lies_ahead_makes_nothing_of_today_forgotten() {
+    let mut meters = meters(&["it | * | corp | person_times | day | 100"]);
+    let mut tick = MIDNIGHT + 5 * HOUR;
+    let one = Cost { person_times: 1, ..Cost::default() };
+    for i in 0..8_i64 {
+        meters.show(tick, i * 6_000);
+        meters.take(&call("a"), &one, at(tick));
+        meters.settle(&call("a"), &one, &one, at(tick), true);
+        tick += MINUTE;
+    }
+    meters.take(&call("a"), &one, at(tick));
+    meters.show(tick, 60_000);
+    meters.expire(&call("a"), &one, at(tick + DAY - 1_000));
+    assert_eq!(meters.readings(&call("a"), &one, 500, at(tick))[0].used, 9);
+}

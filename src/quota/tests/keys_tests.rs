@@ -42,6 +42,16 @@ fn keys_that_have_become_idle_make_room_without_any_call() {
 }
 
 #[test]
+fn idle_keys_are_looked_for_once_a_second_at_most_however_many_are_refused() {
+    let mut meters = bounded(&[MEMBER], 0, &to(&[1]));
+    let looks = [0, 500, 999, 1_000, 1_500, 2_000].map(|ms| {
+        meters.make_room(at(ms));
+        meters.made_room
+    });
+    assert_eq!(looks, [0, 0, 0, 1_000, 1_000, 2_000]);
+}
+
+#[test]
 fn the_keys_of_a_total_stay_and_only_these_are_refused() {
     let chat = |chat| Facets { chat, ..call("appchat/send") };
     let mut meters = bounded(&[CHAT], 1, &chat(70));
