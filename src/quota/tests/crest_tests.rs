@@ -223,6 +223,18 @@ fn a_member_that_was_given_back_leaves_nothing_behind() {
     }
     assert_eq!(used(&meters, "member", &facets(2, &[]), at(0)), 0);
     (0..40).for_each(|_| meters.prune(at(0)));
-    let size = |meters: &Meters| postcard::to_stdvec(meters).unwrap().len();
-    assert!(size(&meters) < size(&crowd(0, 1)) + 20);
+    let mut fresh = crowd(0, 1);
+    fresh.prune(at(0));
+    assert_eq!(meters, fresh);
+}
+
+#[test]
+fn very_many_members_in_flight_are_known_to_a_new_profile() {
+    let mut meters = crowd(5_000, 3);
+    let more = profile(&[
+        "member | message/send | corp app member | calls | 60s | 10",
+        "more | message/send | corp app member | calls | 1h | 100",
+    ]);
+    meters.switch(&more).unwrap();
+    assert_eq!(used(&meters, "member", &facets(2, &[]), at(0)), 3);
 }

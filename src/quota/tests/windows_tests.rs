@@ -163,3 +163,38 @@ fn the_pace_of_a_short_window_is_over_the_window_and_of_a_long_one_over_a_bucket
         assert!((least..=most).contains(&pace.over_ms), "{window}: {}", pace.over_ms);
     }
 }
+
+#[test]
+fn what_settles_before_midnight_stays_there_though_an_expiry_lies_ahead_of_it() {
+    let mut meters = daily(9);
+    let midnight = MIDNIGHT - GUARD;
+    meters.take(&call("a"), &Cost::CALL, at(midnight - 400));
+    meters.expire(&call("a"), &Cost::CALL, at(midnight + 100));
+    spend(&mut meters, &call("a"), 3, at(midnight - 300));
+    assert_eq!(used(&meters, "daily", &call("a"), at(midnight - 300)), 4);
+    assert_eq!(used(&meters, "daily", &call("a"), at(MIDNIGHT + HOUR)), 1);
+}
+
+#[test]
+fn days_that_are_counted_together_are_of_the_same_month() {
+    let mut meters = meters(&["monthly | * | corp | calls | month | 100"]);
+    let march = MIDNIGHT + 2 * DAY;
+    spend(&mut meters, &call("a"), 5, at(march - HOUR));
+    for day in 0..20 {
+        let noon = march + day * DAY + 12 * HOUR;
+        spend(&mut meters, &call("a"), 1, at(noon));
+        assert_eq!(used(&meters, "monthly", &call("a"), at(noon)), day as u64 + 1, "and no call of February");
+    }
+}
+
+#[test]
+fn nobody_behind_others_is_told_to_come_before_they_pass() {
+    let mut meters = meters(&["it | * | corp | calls | 60s | 10"]);
+    assert_eq!(spend(&mut meters, &call("a"), 10, at(0)), 10);
+    let retry_at = |after: i64| {
+        let of = (&call("a"), &Cost::CALL, 500);
+        meters.refusal_behind(of, ("it", false), (1, after), at(0)).unwrap().retry_at
+    };
+    assert_eq!(retry_at(100), Some(60_600), "when there is room for all of them");
+    assert_eq!(retry_at(100_000), Some(100_000), "they wait for longer, for whatever reason");
+}
