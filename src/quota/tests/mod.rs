@@ -15,6 +15,7 @@ mod rules_tests;
 mod sliding_tests;
 mod switch_tests;
 mod targets_tests;
+mod together_tests;
 mod windows_tests;
 
 const MINUTE: i64 = 60_000;
