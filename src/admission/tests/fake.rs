@@ -157,7 +157,7 @@ fn key(admit: &Admit) -> RefusalKey {
     RefusalKey { corp: CORP, app: APP, api: None, api_key, limit: "limit".to_owned(), rule: Rule::Limit }
 }
 
-fn reading(reserved: bool) -> Reading {
+pub(super) fn reading(reserved: bool) -> Reading {
     let limit = Arc::from("limit");
     let rule = if reserved { Rule::Reserve } else { Rule::Limit };
     Reading {

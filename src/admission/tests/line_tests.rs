@@ -1,7 +1,10 @@
-use super::fake::{APP, fake};
+use super::fake::{APP, fake, reading};
 use super::*;
-use crate::admission::{WAITERS_KEPT, WAITERS_MAX, WAITERS_OF_KEY_MAX};
-use crate::ledger::command::{Reach, Refusal};
+use crate::admission::line::{Line, Spot};
+use crate::admission::queue::Waiter;
+use crate::admission::{Question, WAITERS_KEPT, WAITERS_MAX, WAITERS_OF_KEY_MAX};
+use crate::ledger::command::{Hit, Reach, Refusal, Standing};
+use crate::ledger::entry::{PenaltyLevel, Priority};
 
 fn is_refused(answer: &Answer) -> bool {
     matches!(answer.reply, Reply::Refused(Refusal::Limit { .. }))
@@ -260,4 +263,30 @@ async fn a_limit_that_concerns_one_call_alone_holds_no_other_back() {
     let begun = Instant::now();
     assert!(is_admitted(&answer(held).await));
     assert!((9_900..10_010).contains(&ms_since(begun)), "when it may try again, and no earlier");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_of_a_block_that_held_those_before_once_and_no_more() {
+    let (_, admission) = fake();
+    let (mut line, now) = (Line::default(), Instant::now());
+    let limit =
+        |reach| Standing { hit: Hit::Limit(reading(false)), retry_at: Some(10_000), needed: 1, reach };
+    let spots = [11, 12].map(|key| {
+        let caller = Caller::Key(key);
+        let spot = Spot { class: Priority::Normal, caller, number: key };
+        let question = Arc::new(Question { make: Command::Admit, admit: call(APP, key, key) });
+        let held = admission.places.take(caller, Priority::Normal).ok().unwrap();
+        let (until, first) = (now + Duration::from_secs(60), limit(Reach::Everybody));
+        let (answer, _) = tokio::sync::oneshot::channel();
+        line.join(spot, Waiter::new(question, answer, first, until, held));
+        spot
+    });
+    let hit = Hit::Blocked { penalty: 5, level: PenaltyLevel::Minute, errcode: 45009 };
+    let blocked = Standing { hit, ..limit(Reach::Everybody) };
+    line.note(spots[0], blocked.clone(), false, now, 0);
+    let told = |line: &Line| line.behind(&[Priority::Normal], Caller::Key(13)).unwrap().standing;
+    assert_eq!(told(&line), blocked);
+    // By now its own rule alone holds the first one.
+    assert!(line.refused(spots[0], limit(Reach::Caller), now, 0).is_none());
+    assert_eq!(told(&line), limit(Reach::Everybody), "as the other one was refused");
 }

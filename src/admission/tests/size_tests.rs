@@ -1,8 +1,8 @@
 //! Calls that need different amounts of a limit.
 
-use super::core::{Core, core};
+use super::core::{self, Core, core};
 use super::*;
-use crate::ledger::command::{Refusal, To};
+use crate::ledger::command::{ApiKeyChange, ApiKeyEdit, OwnChange, OwnNumber, Refusal, To};
 use crate::ledger::entry::Priority;
 use crate::quota::Operator;
 
@@ -186,4 +186,26 @@ async fn a_small_call_whose_wait_ends_behind_a_large_one_is_told_its_own_reading
     assert_eq!(told(&small), (600, 0, 150));
     assert!((70_000..71_300).contains(&retry_at(&small)), "{}", retry_at(&small));
     large.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_other_keys_need_of_their_own_rules_is_not_ahead_of_a_call() {
+    let (core, admission) = core(10_000);
+    let keys = [1, 2].map(|number| core.key(number, Priority::Normal));
+    for key in keys {
+        let own = OwnChange { limit: core::LIMIT.to_owned(), number: OwnNumber::Cap(Some(2)) };
+        core.change(key, ApiKeyChange::Set(ApiKeyEdit { priority: None, own: vec![own] }));
+    }
+    for id in [1, 2] {
+        for key in keys {
+            core.posted(pending(&answer(ask(&admission, call(core.app, key, id), 0)).await));
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let asked = keys.map(|key| ask(&admission, call(core.app, key, 3), 30));
+    joined(&admission, 2).await;
+    let behind = answer(ask(&admission, call(core.app, keys[0], 4), 0)).await;
+    let retry_at = retry_at(&behind);
+    assert!((70_000..71_300).contains(&retry_at), "one of its own key passes before it: {retry_at}");
+    asked.iter().for_each(JoinHandle::abort);
 }
