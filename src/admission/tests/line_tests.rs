@@ -276,7 +276,7 @@ async fn nobody_is_told_of_a_block_that_held_those_before_once_and_no_more() {
         let spot = Spot { class: Priority::Normal, caller, number: key };
         let question = Arc::new(Question { make: Command::Admit, admit: call(APP, key, key) });
         let held = admission.places.take(caller, Priority::Normal).ok().unwrap();
-        let (until, first) = (now + Duration::from_secs(60), limit(Reach::Everybody));
+        let (until, first) = (now + Duration::from_mins(1), limit(Reach::Everybody));
         let (answer, _) = tokio::sync::oneshot::channel();
         line.join(spot, Waiter::new(question, answer, first, until, held));
         spot

@@ -152,7 +152,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_of_today_is_missed_and_in_the_end_nothing_is_left(ops in proptest::collection::vec(op(), 1..150)) {
