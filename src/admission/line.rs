@@ -173,6 +173,8 @@ impl Line {
     pub(super) fn note(&mut self, spot: Spot, standing: Standing, due: bool, now: Instant, tick: i64) {
         let number = spot.number;
         let reach = match self.waiter(spot) {
+            // Its key is critical no more, or what is kept for such calls would not hold it back: that is its own.
+            Some(_) if Block::spares_like(&standing, spot.class) => Reach::Caller,
             Some(waiter) if waiter.may_pass_in_time(&standing, now, tick) => standing.reach,
             // It waits for a surprise, and what is too little for it is not kept from those who need less.
             Some(_) => Reach::Call,

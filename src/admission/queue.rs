@@ -85,8 +85,13 @@ impl Block {
     }
 
     pub(super) fn spares(&self, class: Priority) -> bool {
+        Self::spares_like(&self.standing, class)
+    }
+
+    /// Whether a refusal keeps room for calls of this class, and so says nothing of them.
+    pub(super) fn spares_like(standing: &Standing, class: Priority) -> bool {
         let reserve = |hit: &Hit| matches!(hit, Hit::Limit(reading) if reading.rule == Rule::Reserve);
-        class == Priority::Critical && reserve(&self.standing.hit)
+        class == Priority::Critical && reserve(&standing.hit)
     }
 }
 

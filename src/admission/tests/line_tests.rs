@@ -1,6 +1,6 @@
-use super::fake::{APP, fake, reading};
+use super::fake::{APP, Fake, fake, reading};
 use super::*;
-use crate::admission::line::{Line, Spot};
+use crate::admission::line::{Line, Spot, Step};
 use crate::admission::queue::Waiter;
 use crate::admission::{Question, WAITERS_KEPT, WAITERS_MAX, WAITERS_OF_KEY_MAX};
 use crate::ledger::command::{Hit, Reach, Refusal, Standing};
@@ -265,22 +265,32 @@ async fn a_limit_that_concerns_one_call_alone_holds_no_other_back() {
     assert!((9_900..10_010).contains(&ms_since(begun)), "when it may try again, and no earlier");
 }
 
+/// A call of a key joins a line; how it was refused before.
+fn join(
+    admission: &Arc<Admission<Arc<Fake>>>,
+    line: &mut Line,
+    class: Priority,
+    key: u64,
+    first: Standing,
+) -> Spot {
+    let caller = Caller::Key(key);
+    let spot = Spot { class, caller, number: key };
+    let question = Arc::new(Question { make: Command::Admit, admit: call(APP, key, key) });
+    let held = admission.places.take(caller, class).ok().unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    let (answer, _) = tokio::sync::oneshot::channel();
+    line.join(spot, Waiter::new(question, answer, first, until, held));
+    spot
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_is_told_of_a_block_that_held_those_before_once_and_no_more() {
     let (_, admission) = fake();
     let (mut line, now) = (Line::default(), Instant::now());
     let limit =
         |reach| Standing { hit: Hit::Limit(reading(false)), retry_at: Some(10_000), needed: 1, reach };
-    let spots = [11, 12].map(|key| {
-        let caller = Caller::Key(key);
-        let spot = Spot { class: Priority::Normal, caller, number: key };
-        let question = Arc::new(Question { make: Command::Admit, admit: call(APP, key, key) });
-        let held = admission.places.take(caller, Priority::Normal).ok().unwrap();
-        let (until, first) = (now + Duration::from_mins(1), limit(Reach::Everybody));
-        let (answer, _) = tokio::sync::oneshot::channel();
-        line.join(spot, Waiter::new(question, answer, first, until, held));
-        spot
-    });
+    let spots =
+        [11, 12].map(|key| join(&admission, &mut line, Priority::Normal, key, limit(Reach::Everybody)));
     let hit = Hit::Blocked { penalty: 5, level: PenaltyLevel::Minute, errcode: 45009 };
     let blocked = Standing { hit, ..limit(Reach::Everybody) };
     line.note(spots[0], blocked.clone(), false, now, 0);
@@ -289,4 +299,18 @@ async fn nobody_is_told_of_a_block_that_held_those_before_once_and_no_more() {
     // By now its own rule alone holds the first one.
     assert!(line.refused(spots[0], limit(Reach::Caller), now, 0).is_none());
     assert_eq!(told(&line), limit(Reach::Everybody), "as the other one was refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_key_is_critical_no_more_is_not_asked_for_again_and_again() {
+    let (_, admission) = fake();
+    let (mut line, now) = (Line::default(), Instant::now());
+    let hit = Hit::Limit(reading(true));
+    let refused = Standing { hit, retry_at: Some(10_000), needed: 1, reach: Reach::Everybody };
+    let spot = join(&admission, &mut line, Priority::Critical, 21, refused.clone());
+    assert!(matches!(line.next(now, 0), Step::Ask(..)));
+    // What is kept for critical calls holds it back by now.
+    assert!(line.refused(spot, refused, now, 0).is_none());
+    assert!(matches!(line.next(now, 0), Step::Sleep(Some(time)) if !time.is_zero()));
+    assert!(matches!(line.next(now + Duration::from_secs(10), 10_000), Step::Ask(..)));
 }
